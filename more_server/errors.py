@@ -1,0 +1,116 @@
+"""Every error a person can meet, with its HTTP status and code.
+
+MoreError                       500 server_error
+├── BadInput                    400 invalid_value         the request names `param`
+│   ├── VoiceNotFound           404 voice_not_found
+│   ├── ModelNotFound           404 model_not_found
+│   ├── RouteNotFound           404 not_found
+│   ├── MethodNotAllowed        405 method_not_allowed
+│   └── TooLarge                413 payload_too_large
+├── Busy                        429 rate_limit_exceeded   with retry_after
+├── Unavailable                 503 server_busy           with retry_after
+│   └── ModelLoading            503 model_loading
+├── EngineFailure               500 server_error          the device or the model failed
+├── SettingsError               stops the start
+└── ModelError                  stops the start, or an import or a download
+"""
+
+from collections.abc import Iterable
+
+
+class MoreError(Exception):
+    """Root of the tree; its text is written for the person who reads it."""
+
+    status = 500
+    code = "server_error"
+    kind = "server_error"
+    """The `type` of OpenAI's error body."""
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        """Name of the field at fault, as the caller spells it."""
+        self.retry_after = retry_after
+        """Seconds after which a new attempt makes sense."""
+
+
+class BadInput(MoreError):
+    """The caller can mend it; `param` names the field and the text says what is allowed."""
+
+    status = 400
+    code = "invalid_value"
+    kind = "invalid_request_error"
+
+
+class VoiceNotFound(BadInput):
+    """No voice has this id or alias."""
+
+    status = 404
+    code = "voice_not_found"
+
+
+class ModelNotFound(BadInput):
+    """No model has this id."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class RouteNotFound(BadInput):
+    """No such path."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(BadInput):
+    """The path exists, with another method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class TooLarge(BadInput):
+    """More bytes or seconds than the settings allow."""
+
+    status = 413
+    code = "payload_too_large"
+
+
+class Busy(MoreError):
+    """The queue is full."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    kind = "rate_limit_error"
+
+
+class Unavailable(MoreError):
+    """The server cannot speak at the moment."""
+
+    status = 503
+    code = "server_busy"
+
+
+class ModelLoading(Unavailable):
+    """The model is not loaded yet."""
+
+    code = "model_loading"
+
+
+class EngineFailure(MoreError):
+    """The device or the model failed while speaking."""
+
+
+class SettingsError(MoreError):
+    """The configuration does not fit; stops the start."""
+
+
+class ModelError(MoreError):
+    """A model folder, import or download is broken; the text says where and why."""
+
+
+def allowed(names: Iterable[str]) -> str:
+    """The end of a message: what exists, in order."""
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,195 @@
+"""One Settings struct from more.toml and MORE_* variables; nothing else reads the environment."""
+
+import difflib
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from more_server.errors import SettingsError
+
+PREFIX = "MORE_"
+FILE_NAME = "more.toml"
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The listening side."""
+
+    host: str = "127.0.0.1"
+    """Address to bind."""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    """TCP port; 0 lets the system choose one."""
+    shutdown_seconds: Annotated[float, Meta(ge=0)] = 10.0
+    """Seconds that running streams may take to end after SIGTERM."""
+    cors_origins: tuple[str, ...] = ("*",)
+    """Origins whose pages may call the API from a browser."""
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one request may ask for."""
+
+    text_characters: Annotated[int, Meta(ge=1)] = 16_384
+    """Characters of `input`; OpenAI's own limit is 4096, some clients send more."""
+    body_bytes: Annotated[int, Meta(ge=1024)] = 1_048_576
+    """Bytes of a request body."""
+    reference_bytes: Annotated[int, Meta(ge=1024)] = 10_485_760
+    """Bytes of one uploaded reference clip."""
+    reference_seconds: Annotated[float, Meta(gt=0)] = 120.0
+    """Seconds of one reference clip."""
+    reference_channels: Annotated[int, Meta(ge=1)] = 8
+    """Channels of one reference clip; they are mixed to mono."""
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The one owner of the device."""
+
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:1` …; `auto` takes a GPU where one answers."""
+    threads: Annotated[int, Meta(ge=0)] = 0
+    """CPU threads of the model; 0: every core this process may use."""
+    slots: Annotated[int, Meta(ge=1, le=256)] = 4
+    """Utterances spoken at the same time."""
+    queue: Annotated[int, Meta(ge=0)] = 32
+    """Utterances that may wait for a slot; beyond it callers are answered 429."""
+    ahead_seconds: Annotated[float, Meta(gt=0)] = 30.0
+    """Seconds of audio made ahead of a slow listener before its utterance pauses."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be configured; an environment name is the path joined by double underscores."""
+
+    data_dir: Path = Path()
+    """Everything the server writes: models/, voices/, cache/. Default: the checkout, else ~/.local/share/more-server."""
+    model: str = "auto"
+    """Model that serves; `auto`: the one chosen with `models use`, else the bundled nano."""
+    default_voice: str = ""
+    """Voice of requests that name none; empty: the first one."""
+    default_quality: str = "balanced"
+    """Quality profile of requests that name none."""
+    default_language: str = "en"
+    """Language where neither the request nor the voice names one."""
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    """`debug`, `info`, `warning` or `error`."""
+    log_format: Annotated[str, Meta(pattern="^(auto|json|text)$")] = "auto"
+    """`json`, `text`, or `auto`: text on a terminal, else JSON."""
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    engine: EngineSettings = EngineSettings()
+
+    @property
+    def model_dirs(self) -> tuple[Path, ...]:
+        """Where models are looked for, the writable folder first."""
+        return _with_bundled(self.data_dir, "models")
+
+    @property
+    def voice_dirs(self) -> tuple[Path, ...]:
+        """Where voices are looked for, the writable folder first."""
+        return _with_bundled(self.data_dir, "voices")
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.data_dir / "cache"
+
+
+def bundled_dir() -> Path:
+    """The folder that holds the shipped models/ and voices/: the checkout, or the installation's share folder."""
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return checkout
+    return Path(sys.prefix) / "share" / "more-server"
+
+
+def _with_bundled(data_dir: Path, kind: str) -> tuple[Path, ...]:
+    own, bundled = data_dir / kind, bundled_dir() / kind
+    return (own,) if own.resolve() == bundled.resolve() else (own, bundled)
+
+
+def load(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read settings: built-in defaults, then the file, then `MORE_*` variables.
+
+    `file` None means `MORE_CONFIG`, else `more.toml` in the working directory where it exists.
+    Raises SettingsError naming the setting, its source and what is allowed.
+    """
+    environment = os.environ if environment is None else environment
+    variables = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    named = variables.pop(PREFIX + "CONFIG", None)
+    file = file or (Path(named) if named else None)
+    values = _read_file(file) if file else _read_file(Path(FILE_NAME)) if Path(FILE_NAME).is_file() else {}
+    for name, value in variables.items():
+        _place(values, name, value)
+    values.setdefault("data_dir", str(_default_data_dir(environment)))
+    try:
+        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings do not fit: {_hint(str(error), values)}") from error
+    return msgspec.structs.replace(settings, data_dir=settings.data_dir.expanduser().absolute())
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from error
+
+
+def _place(values: dict[str, Any], name: str, value: str) -> None:
+    path = name.removeprefix(PREFIX).lower().split("__")
+    node: Any = Settings
+    for part in path:
+        node = _fields(node).get(part) if node is not None else None
+    if node is None:
+        raise SettingsError(f"unknown environment variable {name}{_nearest(name, environment_names())}")
+    table = values
+    for part in path[:-1]:
+        table = table.setdefault(part, {})
+    table[path[-1]] = [part.strip() for part in value.split(",")] if node == tuple[str, ...] else value
+
+
+def _fields(struct: Any) -> dict[str, Any]:
+    return get_type_hints(struct) if isinstance(struct, type) and issubclass(struct, msgspec.Struct) else {}
+
+
+def environment_names(struct: type[msgspec.Struct] = Settings, prefix: str = PREFIX) -> list[str]:
+    """Every `MORE_*` name, in the order of the struct's fields."""
+    names = []
+    for field, kind in _fields(struct).items():
+        name = prefix + field.upper()
+        names += environment_names(kind, name + "__") if _fields(kind) else [name]
+    return names
+
+
+def _hint(message: str, values: Mapping[str, Any]) -> str:
+    if "unknown field" not in message:
+        return message
+    unknown = message.split("`")[1]
+    where = message.split("`$.")[1].rstrip("`") if "`$." in message else ""
+    struct: Any = Settings
+    for part in where.split(".") if where else []:
+        struct = _fields(struct).get(part)
+    return f"{message}{_nearest(unknown, list(_fields(struct)))}"
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {match[0]}?" if match else f"; allowed are {', '.join(names)}"
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError
+
+
+def _default_data_dir(environment: Mapping[str, str]) -> Path:
+    bundled = bundled_dir()
+    if (bundled / "pyproject.toml").is_file():
+        return bundled
+    home = environment.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(home).expanduser() / "more-server"
