@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Everything that can be configured; an environment name is the path joined by double underscores."""
 
     data_dir: Path = Path()
-    """Everything the server writes: models/, voices/, cache/. Default: the checkout, else ~/.local/share/more-server."""
+    """Everything the server writes: models/, voices/, cache/. Default: the checkout, else ~/.local/share/more-server"""
     model: str = "auto"
     """Model that serves; `auto`: the one chosen with `models use`, else the bundled nano."""
     default_voice: str = ""
