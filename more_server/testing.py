@@ -74,15 +74,21 @@ def tiny_config(languages: tuple[str, ...] = LANGUAGES) -> XttsConfig:
     )
 
 
-def tiny_xtts(folder: Path, seed: int = 0, config: XttsConfig | None = None) -> Path:
-    """Write a model with random weights in the serving format; the same seed writes the same model."""
+def tiny_xtts(folder: Path, seed: int = 0, config: XttsConfig | None = None, *, talkative: bool = False) -> Path:
+    """Write a model with random weights in the serving format; the same seed writes the same model.
+
+    talkative: it never draws the stop code, so every segment lasts as long as its limit allows.
+    """
     config = config or tiny_config()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config)))
     write_vocabulary(folder / "vocab.json", config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        save_file(random_weights(config), folder / "model.safetensors")
+        state = random_weights(config)
+    if talkative:
+        state["gpt.mel_head.bias"][config.gpt.stop_audio_token] = -100.0
+    save_file(state, folder / "model.safetensors")
     return folder
 
 

@@ -1,0 +1,109 @@
+"""`check`: what is installed, what is missing, and the command that mends it."""
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from more_server.cli.output import console, settings
+from more_server.settings import Settings
+
+
+class Finding(msgspec.Struct):
+    """One line of the check."""
+
+    what: str
+    value: str
+    mend: str = ""
+    """What to do about it; empty: all is well."""
+    hint: bool = False
+    """Neither good nor bad: something that could be had."""
+
+
+def check() -> None:
+    """Show what is installed, the device, the model and the voices, and how to mend what is missing."""
+    out = console()
+    findings = list(_findings(settings()))
+    for finding in findings:
+        mark, style = ("✗", "red") if finding.mend else ("·", "dim") if finding.hint else ("✓", "green")
+        out.print(f"[{style}]{mark}[/] {finding.what:<10} {finding.value}")
+        if finding.mend:
+            out.print(f"  → {finding.mend}")
+    if any(finding.mend for finding in findings):
+        sys.exit(1)
+
+
+def _findings(loaded: Settings) -> Iterator[Finding]:
+    yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield from _packages()
+    yield _device(loaded)
+    yield _data(loaded)
+    yield from _model(loaded)
+    yield from _voices(loaded)
+
+
+def _packages() -> Iterator[Finding]:
+    needed = ["torch", "torchaudio", "coqui-tts", "litestar", "av"]
+    for package in needed:
+        try:
+            yield Finding(package, metadata.version(package))
+        except metadata.PackageNotFoundError:
+            yield Finding(package, "is not installed", "pip install more-server")
+
+
+def _device(loaded: Settings) -> Finding:
+    from more_server.engine.runner import pick_device
+    from more_server.errors import SettingsError
+
+    try:
+        device = pick_device(loaded.engine.device)
+    except SettingsError as error:
+        return Finding("device", error.message, "set engine.device to auto, cpu or a device that exists")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Finding("device", f"{device}, {cores} CPU cores")
+
+
+def _data(loaded: Settings) -> Finding:
+    folder = loaded.data_dir
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(existing, os.W_OK):
+        return Finding("data", f"{folder} cannot be written", "set MORE_DATA_DIR to a folder that you own")
+    return Finding("data", str(folder))
+
+
+def _model(loaded: Settings) -> Iterator[Finding]:
+    from more_server.errors import MoreError
+    from more_server.models import check_model, serving_model
+
+    try:
+        folder = serving_model(loaded)
+        config = check_model(folder)
+    except MoreError as error:
+        yield Finding("model", error.message, "more-server models list, then more-server models use ID")
+        return
+    remark = f"; {config.warning}" if config.warning else ""
+    yield Finding("model", f"{folder.name} ({' '.join(config.languages)}), {config.licence}{remark}")
+    if not _installed_xtts(loaded):
+        out = "XTTS-v2 is not here: 17 languages, real cloning, a licence for non-commercial use only"
+        yield Finding("", f"{out}; fetch it with: more-server models pull xtts-v2", hint=True)
+
+
+def _installed_xtts(loaded: Settings) -> bool:
+    return any((Path(folder) / "xtts-v2").is_dir() for folder in loaded.model_dirs)
+
+
+def _voices(loaded: Settings) -> Iterator[Finding]:
+    from more_server.voices import VoiceLibrary
+
+    library = VoiceLibrary(loaded.voice_dirs)
+    names = [voice.id for voice in library.all()]
+    if names:
+        yield Finding("voices", " ".join(names))
+    else:
+        yield Finding("voices", "none", "more-server voices add NAME CLIP")
+    for problem in library.problems():
+        yield Finding("voices", problem, "mend or delete that folder")

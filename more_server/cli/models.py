@@ -1,0 +1,139 @@
+"""`models`: what is on disk, what serves, and how more comes."""
+
+from pathlib import Path
+
+from cyclopts import App
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from more_server.cli.output import console, settings, size, table
+from more_server.errors import ModelError
+
+app = App(name="models", help="List, fetch, import and choose models.", help_format="plaintext")
+
+
+@app.command(name="list")
+def list_models() -> None:
+    """Show the models on disk; the one that serves is marked."""
+    from more_server.models import list_models
+
+    made = table("", "model", "size", "parameters", "languages", "licence", "remarks")
+    for info in list_models(settings()):
+        languages = " ".join(info.languages)
+        remarks = info.problem or info.warning or ("came with the server" if info.bundled else "")
+        parameters = f"{info.parameters / 1e6:.1f} M" if info.parameters else ""
+        mark = "→" if info.serving else ""
+        made.add_row(mark, info.id, size(info.size_bytes), parameters, languages, info.licence, remarks)
+    console().print(made)
+
+
+@app.command
+def use(model: str) -> None:
+    """Choose the model that serves from the next start on.
+
+    Parameters
+    ----------
+    model
+        An id of `more-server models list`.
+    """
+    from more_server.models import use
+
+    info = use(settings(), model)
+    console().print(f"{info.id} serves from the next start on ({info.licence})")
+
+
+@app.command
+def remove(model: str) -> None:
+    """Delete a model from disk.
+
+    Parameters
+    ----------
+    model
+        An id of `more-server models list`.
+    """
+    from more_server.models import remove
+
+    remove(settings(), model)
+    console().print(f"{model} is gone")
+
+
+@app.command(name="import")
+def import_model(folder: Path, *, name: str | None = None) -> None:
+    """Take in a model that is on disk: XTTS-v2 as published (model.pth …), fine-tuned, or in the serving format.
+
+    Parameters
+    ----------
+    folder
+        The model's folder; it is copied and left as it is.
+    name
+        Id to give it, instead of the folder's name.
+    """
+    from more_server.models import import_folder
+
+    with _progress() as bars:
+        info = import_folder(settings(), folder, name, on_progress=bars.show)
+    console().print(
+        f"{info.id}: {size(info.size_bytes)}, {len(info.languages)} languages, {len(info.voices)} voices, "
+        f"{info.licence}"
+    )
+    console().print(f"Let it speak with: more-server models use {info.id}")
+
+
+@app.command
+def pull(model: str, *, accept_license: bool = False) -> None:
+    """Download a model, such as xtts-v2; an interrupted download goes on where it stopped.
+
+    Parameters
+    ----------
+    model
+        A name of the manifest, such as xtts-v2.
+    accept_license
+        Agree to the model's licence without being asked.
+    """
+    from more_server.models import pull, read_manifest
+
+    loaded = settings()
+    offered = read_manifest().find(model)
+    accepted = accept_license or _asked(offered.title, offered.licence, offered.licence_address)
+    with _progress() as bars:
+        result = pull(loaded, model, accept_license=accepted, on_progress=bars.show)
+    made = table("file", "size", "checked against")
+    for file in result.files:
+        made.add_row(file.name, size(file.size_bytes), file.verified_by)
+    console().print(made)
+    console().print(f"Let it speak with: more-server models use {model}")
+
+
+def _asked(title: str, licence: str, address: str) -> bool:
+    out = console()
+    out.print(f"{title} is under: {licence}\n{address}")
+    if not out.is_terminal:
+        raise ModelError("the licence must be accepted: run it on a terminal, or add --accept-license")
+    return out.input("Type yes to accept it: ").strip().lower() == "yes"
+
+
+class _Bars:
+    """A bar for each file or step that reports progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, object] = {}
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` bytes or steps of `what`."""
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=total)
+        self._progress.update(self._tasks[what], completed=done, total=total)  # type: ignore[arg-type]
+
+
+class _progress:  # noqa: N801 - used as a function
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console()
+        )
+
+    def __enter__(self) -> _Bars:
+        self._progress.__enter__()
+        return _Bars(self._progress)
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.__exit__(None, None, None)

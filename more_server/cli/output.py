@@ -1,0 +1,36 @@
+"""What commands have in common: settings, a console, and sizes in words."""
+
+from rich.console import Console
+from rich.table import Table
+
+from more_server.settings import Settings, load
+
+__all__ = ("console", "settings", "size", "table")
+
+
+def settings() -> Settings:
+    """Settings of this command. Raises SettingsError."""
+    return load()
+
+
+def console() -> Console:
+    """Standard output; where it is no terminal, plain text in lines wide enough for a pipe."""
+    made = Console(highlight=False, soft_wrap=True)
+    return made if made.is_terminal else Console(highlight=False, soft_wrap=True, width=200)
+
+
+def table(*columns: str) -> Table:
+    """A table without frames, that pipes well."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def size(count: float) -> str:
+    """Bytes in words."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

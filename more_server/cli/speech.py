@@ -1,0 +1,158 @@
+"""`serve` and `say`."""
+
+import asyncio
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from more_server.cli.output import console, settings
+from more_server.errors import BadInput, MoreError, SettingsError
+from more_server.settings import Settings
+from more_server.speech import SpeechRequest
+
+
+def serve(*, host: str | None = None, port: int | None = None) -> None:
+    """Answer OpenAI's speech API over HTTP.
+
+    Parameters
+    ----------
+    host
+        Address to bind, instead of the setting server.host.
+    port
+        TCP port, instead of the setting server.port.
+    """
+    import msgspec
+
+    from more_server import logs
+
+    loaded = settings()
+    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    loaded = msgspec.structs.replace(loaded, server=msgspec.structs.replace(loaded.server, **changes))
+    logs.configure(loaded.log_level, loaded.log_format)
+    listening = _bind(loaded)
+    try:
+        _run(loaded, listening)
+    finally:
+        listening.close()
+
+
+def _bind(loaded: Settings) -> socket.socket:
+    host, port = loaded.server.host, loaded.server.port
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"{host}:{port} cannot be bound: {error.strerror}. Choose another with --port, --host, "
+            "or the settings server.port and server.host"
+        ) from error
+
+
+def _run(loaded: Settings, listening: socket.socket) -> None:
+    import uvicorn
+
+    from more_server.app import create_app
+
+    failures: list[BaseException] = []
+
+    def started(error: BaseException | None) -> None:
+        if error is not None:
+            failures.append(error)
+            server.should_exit = True
+            return
+        host, port = listening.getsockname()[:2]
+        name = f"[{host}]" if ":" in host else host
+        console().print(f"MORE is ready: http://{name}:{port}/v1/audio/speech")
+
+    config = uvicorn.Config(
+        create_app(loaded, started),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(loaded.server.shutdown_seconds),
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listening])
+    for failure in failures:
+        if isinstance(failure, MoreError):
+            raise failure
+        raise RuntimeError("the server could not start") from failure
+
+
+def say(
+    text: str,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("speech.mp3"),
+    voice: str | None = None,
+    quality: str | None = None,
+    language: str | None = None,
+    speed: float = 1.0,
+    seed: int | None = None,
+) -> None:
+    """Speak a text into a file, without a server.
+
+    Parameters
+    ----------
+    text
+        What to say; "-" reads it from standard input.
+    output
+        File to write; its ending chooses the format: .mp3 .opus .aac .flac .wav .pcm
+    voice
+        A voice's id or alias; `more-server voices list` shows them.
+    quality
+        fast, balanced or high_quality.
+    language
+        Language of the text, such as en or pt-BR.
+    speed
+        0.25 to 4; 1 is the quality profile's own tempo.
+    seed
+        The same seed says it the same way again.
+    """
+    from more_server import logs
+    from more_server.audio.encode import find_format
+
+    loaded = settings()
+    logs.configure("warning", loaded.log_format)
+    audio_format = find_format(output.suffix.removeprefix("."))
+    if not output.parent.is_dir():
+        raise BadInput(f"{output.parent} is not a folder")
+    request = SpeechRequest(
+        text=sys.stdin.read() if text == "-" else text,
+        voice=voice,
+        quality=quality,
+        language=language,
+        speed=speed,
+        seed=seed,
+    )
+    asyncio.run(_say(loaded, request, output, audio_format.name))
+
+
+async def _say(loaded: Settings, request: SpeechRequest, output: Path, format_name: str) -> None:
+    import numpy as np
+
+    from more_server.app import create_speaker
+    from more_server.audio.encode import encode_file
+    from more_server.xtts.staging import write_file
+
+    speaker = create_speaker(loaded)
+    speaker.engine.start()
+    try:
+        await speaker.open()
+        started = time.monotonic()
+        utterance = await speaker.resolve(request, "say")
+        pieces = [audio async for audio in speaker.speak(utterance)]
+        took = time.monotonic() - started
+    finally:
+        await asyncio.to_thread(speaker.engine.stop)
+    samples, rate = np.concatenate([piece.samples for piece in pieces]), pieces[0].sample_rate
+    write_file(output, encode_file(samples, rate, format_name))
+    console().print(
+        f"{output}: {len(samples) / rate:.1f} s of speech by {utterance.voice.name} "
+        f"in {took:.1f} s (seed {utterance.seed})"
+    )

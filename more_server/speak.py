@@ -1,0 +1,219 @@
+"""The path of speech: resolve a request, then text → engine → tempo → audio. Every front door comes through here."""
+
+import asyncio
+import hashlib
+import math
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+
+import msgspec
+import structlog
+
+from more_server.audio.read import read_file, resample, trim_silence
+from more_server.audio.stretch import Stretcher
+from more_server.engine.engine import Engine
+from more_server.errors import BadInput, ModelLoading, ModelNotFound, VoiceNotFound, allowed
+from more_server.profiles import OPENAI_MODELS, QUALITY_OF_MODEL
+from more_server.settings import Settings
+from more_server.speech import Audio, Profile, Samples, Segment, SpeechRequest, Utterance, Voice, VoiceLatents
+from more_server.text import normalise, resolve_language, split
+from more_server.voices import LatentCache, VoiceLibrary, read_studio_voices
+
+SPEED_RANGE = (0.25, 4.0)
+"""OpenAI's limits of `speed`."""
+REFERENCE_SECONDS = 60.0
+"""Of each voice, at most; the conditioning uses 30, the speaker embedding all of it."""
+SEED_BITS = 63
+"""Seeds fit a signed 64-bit integer, which is what JSON readers keep exactly at most."""
+
+log = structlog.get_logger("more_server.speak")
+
+
+class Speaker:
+    """Speaks requests with one engine, the installed voices and the quality profiles."""
+
+    def __init__(
+        self, settings: Settings, engine: Engine, voices: VoiceLibrary, profiles: Mapping[str, Profile]
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.voices = voices
+        self.profiles = profiles
+        self.ready = False
+        """The model is loaded and has spoken once."""
+        self._latents = LatentCache(settings.cache_dir / "latents")
+        self._recent: dict[str, tuple[object, VoiceLatents]] = {}
+
+    async def open(self) -> None:
+        """Wait for the model. Raises ModelError."""
+        await self.engine.wait_ready()
+        self.voices.studio = await asyncio.to_thread(read_studio_voices, self.engine.model_dir)
+
+    async def start(self) -> None:
+        """Wait for the model, then speak once, so that nobody's first request pays for it. Raises ModelError."""
+        await self.open()
+        if self.voices.all():
+            language = self.engine.config.languages[0]
+            utterance = await self.resolve(SpeechRequest(text="Hello there.", language=language, seed=0), "warm-up")
+            async for _ in self.speak(utterance):
+                pass
+        self.ready = True
+
+    # -- resolving
+
+    async def resolve(self, request: SpeechRequest, request_id: str) -> Utterance:
+        """Check a request and settle everything it left open.
+
+        Raises BadInput and its kin naming the field, Busy or ModelLoading.
+        """
+        self._check_text(request.text)
+        if not SPEED_RANGE[0] <= request.speed <= SPEED_RANGE[1]:
+            raise BadInput(f"speed must be between {SPEED_RANGE[0]} and {SPEED_RANGE[1]}", param="speed")
+        if request.seed is not None and not 0 <= request.seed < 2**SEED_BITS:
+            raise BadInput(f"seed must be between 0 and {2**SEED_BITS - 1}", param="seed")
+        profile = self._profile(request)
+        voice = self._voice(request)
+        language = self._language(request, voice)
+        segments = await asyncio.to_thread(self._segments, request.text, language, profile)
+        return Utterance(
+            id=request_id,
+            segments=segments,
+            voice=voice,
+            latents=await self.latents(voice),
+            language=language,
+            profile=profile,
+            speed=profile.speed * request.speed,
+            # 53 bits: what a JavaScript client can send back unchanged.
+            seed=secrets.randbits(53) if request.seed is None else request.seed,
+        )
+
+    def model_ids(self) -> list[str]:
+        """What `model` may be: the model that serves, and OpenAI's names for it."""
+        return [self.engine.model_dir.name, *OPENAI_MODELS]
+
+    def _check_text(self, text: str) -> None:
+        limit = self.settings.limits.text_characters
+        if not text.strip():
+            raise BadInput("input is empty; send the text to speak", param="input")
+        if len(text) > limit:
+            raise BadInput(f"input has {len(text)} characters; at most {limit} are allowed", param="input")
+
+    def _profile(self, request: SpeechRequest) -> Profile:
+        name = request.quality or QUALITY_OF_MODEL.get(request.model or "") or self.settings.default_quality
+        if name not in self.profiles:
+            raise BadInput(f"there is no quality {name!r}; there are: {allowed(self.profiles)}", param="quality")
+        return self.profiles[name]
+
+    def _voice(self, request: SpeechRequest) -> Voice:
+        default, model = self.settings.default_voice, request.model
+        if model and model not in self.model_ids():
+            # LibreChat's LocalAI mode sends the voice as the model and no voice.
+            if not request.voice:
+                try:
+                    return self.voices.find(model)
+                except VoiceNotFound:
+                    pass
+            raise ModelNotFound(f"there is no model {model!r}; there are: {allowed(self.model_ids())}", param="model")
+        return self.voices.resolve(request.voice, default)
+
+    def _language(self, request: SpeechRequest, voice: Voice) -> str:
+        spoken = self.engine.config.languages
+        if request.language:
+            language = resolve_language(request.language)
+            if language not in spoken:
+                raise BadInput(
+                    f"language {request.language!r} is not spoken by the model {self.engine.model_dir.name}; "
+                    f"it speaks: {allowed(spoken)}",
+                    param="language",
+                )
+            return language
+        wishes = [*voice.languages, self.settings.default_language, spoken[0]]
+        return next(language for wish in wishes if (language := resolve_language(wish)) in spoken)
+
+    def _segments(self, text: str, language: str, profile: Profile) -> tuple[Segment, ...]:
+        tokenizer = self.engine.tokenizer
+        pieces = split(
+            normalise(text, language),
+            language,
+            count_tokens=lambda piece: tokenizer.count(piece, language),
+            max_tokens=self.engine.config.max_segment_tokens,
+            first_max_tokens=profile.first_segment_tokens,
+        )
+        segments = tuple(Segment(piece, tokenizer.encode(piece, language)) for piece in pieces)
+        if not any(len(segment.token_ids) > 1 for segment in segments):
+            raise BadInput("input holds nothing that can be spoken: no letter and no digit", param="input")
+        return segments
+
+    # -- voices
+
+    async def latents(self, voice: Voice) -> VoiceLatents:
+        """Latents of a voice: from memory, from the cache on disk, else from its references.
+
+        Raises BadInput when a reference cannot be used.
+        """
+        if voice.id in self.voices.studio and not voice.references:
+            return self.voices.studio[voice.id]
+        stamp = [(clip, clip.stat().st_mtime_ns) for clip in voice.references]
+        known = self._recent.get(voice.id)
+        if known is None or known[0] != stamp:
+            known = (stamp, await self._load_latents(voice))
+            self._recent[voice.id] = known
+        return known[1]
+
+    async def _load_latents(self, voice: Voice) -> VoiceLatents:
+        key = await asyncio.to_thread(self._latents.key, voice, self._fingerprint())
+        if (latents := await asyncio.to_thread(self._latents.read, key)) is not None:
+            return latents
+        latents = await self.engine.condition(await asyncio.to_thread(self._clips, voice))
+        try:
+            await asyncio.to_thread(self._latents.write, key, latents)
+        except OSError as error:
+            log.warning("latents not cached", voice_id=voice.id, reason=str(error))
+        return latents
+
+    def _clips(self, voice: Voice) -> list[tuple[Samples, Samples]]:
+        config, limits = self.engine.config, self.settings.limits
+        clips = []
+        for path in voice.references:
+            audio = read_file(
+                path,
+                sample_rate=config.sample_rate,
+                max_bytes=limits.reference_bytes,
+                max_seconds=limits.reference_seconds,
+                max_channels=limits.reference_channels,
+            )
+            samples = trim_silence(audio.samples, audio.sample_rate)[: round(REFERENCE_SECONDS * audio.sample_rate)]
+            clips.append((samples, resample(samples, audio.sample_rate, config.speaker_encoder.sample_rate)))
+        return clips
+
+    def _fingerprint(self) -> str:
+        """What latents depend on besides the clips: the weights, by size and date, and the parameters."""
+        weights = (self.engine.model_dir / "model.safetensors").stat()
+        config = hashlib.sha256(msgspec.json.encode(self.engine.config)).hexdigest()
+        return f"{config}:{weights.st_size}:{weights.st_mtime_ns}:{REFERENCE_SECONDS}"
+
+    # -- speaking
+
+    async def speak(self, utterance: Utterance) -> AsyncIterator[Audio]:
+        """Audio of an utterance as it is made. Leaving the iterator stops the work."""
+        stretcher: Stretcher | None = None
+        async with aclosing(self.engine.generate(utterance)) as chunks:
+            async for audio in chunks:
+                stretcher = stretcher or Stretcher(utterance.speed, audio.sample_rate)
+                if len(samples := stretcher.process(audio.samples)):
+                    yield Audio(samples, audio.sample_rate)
+        if stretcher and len(samples := stretcher.finish()):
+            yield Audio(samples, self.engine.config.output_sample_rate)
+
+    def codes_spoken(self, seconds: float, utterance: Utterance) -> int:
+        """Audio codes behind so many seconds of an utterance's audio, its tempo undone."""
+        return math.ceil(seconds * utterance.speed / self.engine.config.seconds_per_code)
+
+    def check_ready(self) -> None:
+        """Raises ModelLoading or Unavailable until requests can be spoken."""
+        if not self.ready:
+            state = self.engine.state()
+            raise ModelLoading(
+                state.failure or "the model is still loading; it will be ready in a moment", retry_after=5.0
+            )

@@ -1,0 +1,26 @@
+"""Health: alive, ready, and the plain OK that some clients look for."""
+
+from litestar import MediaType, Response, get
+from litestar.di import NamedDependency
+
+from more_server.speak import Speaker
+from more_server.web import wire
+
+
+@get(["/health", "/health/live"], media_type=MediaType.TEXT, sync_to_thread=False)
+def live() -> str:
+    """`OK` as soon as the process answers; wyoming_openai takes this very body for a server with voice lists."""
+    return "OK"
+
+
+@get("/health/ready", sync_to_thread=False)
+def ready(speaker: NamedDependency[Speaker]) -> Response[bytes]:
+    """200 when requests can be spoken, else 503 with the reason."""
+    state = speaker.engine.state()
+    answers = speaker.ready and state.loaded
+    reason = "" if answers else state.failure or "the model is loading"
+    return Response(
+        wire.encode(wire.Readiness(answers, state.model, reason)),
+        status_code=200 if answers else 503,
+        media_type="application/json",
+    )

@@ -1,0 +1,181 @@
+"""Every JSON shape that crosses the wire, and how a body is read."""
+
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from more_server.errors import BadInput, MoreError
+from more_server.speech import Voice
+
+Body = TypeVar("Body")
+
+# -- in
+
+
+class VoiceReference(msgspec.Struct):
+    """OpenAI's object form of `voice`."""
+
+    id: str
+
+
+class SpeechBody(msgspec.Struct, kw_only=True):
+    """`POST /v1/audio/speech`; keys that are not here are ignored, as clients send many of their own."""
+
+    input: str
+    """The text to speak."""
+    model: str | None = None
+    """The model that serves, or one of OpenAI's names; `tts-1` means fast, `tts-1-hd` high_quality."""
+    voice: str | VoiceReference | None = None
+    """A voice's id, alias or name, or OpenAI's {"id": …}; absent: the default voice."""
+    response_format: str | None = None
+    """mp3 (default), opus, aac, flac, wav or pcm (24 kHz, 16 bit, mono)."""
+    speed: float | None = None
+    """0.25 to 4; 1 is the profile's own tempo."""
+    stream_format: str | None = None
+    """audio (default): the bytes themselves; sse: events with base64 pieces and a usage count."""
+    quality: str | None = None
+    """A quality profile: fast, balanced or high_quality."""
+    language: str | None = None
+    """BCP-47 tag or name; absent: the voice's own language."""
+    seed: int | None = None
+    """0 to 2^63-1; the same seed makes the same audio. The one used comes back in `x-seed`."""
+    instructions: str | None = None
+    """Accepted and not followed: XTTS takes no instructions. The voice's reference sets the manner."""
+
+
+# -- out
+
+
+class ErrorDetail(msgspec.Struct):
+    """OpenAI's error object."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(msgspec.Struct):
+    """Body of every failed request."""
+
+    error: ErrorDetail
+
+
+class ModelVoice(msgspec.Struct):
+    """A voice inside a model object, as speaches lists it."""
+
+    name: str
+    language: str
+
+
+class Model(msgspec.Struct):
+    """OpenAI's model object with what speech clients look for besides."""
+
+    id: str
+    created: int
+    """Unix seconds."""
+    owned_by: str
+    language: list[str]
+    sample_rate: int
+    """Hertz."""
+    voices: list[ModelVoice]
+    task: str = "text-to-speech"
+    object: Literal["model"] = "model"
+
+
+class ModelList(msgspec.Struct):
+    """`GET /v1/models` (`data`) and `GET /v1/audio/models` (`models`, Open WebUI)."""
+
+    data: list[Model]
+    models: list[Model]
+    object: Literal["list"] = "list"
+
+
+class VoiceItem(msgspec.Struct):
+    """A voice under every key that listings look for."""
+
+    id: str
+    name: str
+    value: str
+    label: str
+    language: str
+    languages: list[str]
+    description: str
+
+
+class VoiceList(msgspec.Struct):
+    """`GET /v1/audio/voices`: one body that Open WebUI, SillyTavern and mlx-audio clients all read."""
+
+    voices: list[VoiceItem]
+    data: list[VoiceItem]
+    object: Literal["list"] = "list"
+
+
+class SpeechDelta(msgspec.Struct, tag="speech.audio.delta", tag_field="type"):
+    """A piece of audio in an event stream."""
+
+    audio: str
+    """Base64 of the encoded bytes."""
+
+
+class Usage(msgspec.Struct):
+    """Tokens of a request; strict clients want all three."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+
+
+class SpeechDone(msgspec.Struct, tag="speech.audio.done", tag_field="type"):
+    """The end of an event stream."""
+
+    usage: Usage
+
+
+class Readiness(msgspec.Struct):
+    """`GET /health/ready`."""
+
+    ready: bool
+    model: str
+    reason: str
+
+
+def error_body(error: MoreError) -> ErrorBody:
+    """The body for an error of the tree."""
+    return ErrorBody(ErrorDetail(error.message, error.kind, error.param, error.code))
+
+
+def voice_item(voice: Voice, languages: tuple[str, ...]) -> VoiceItem:
+    """A voice as listed; one without languages of its own speaks the model's."""
+    spoken = list(voice.languages or languages)
+    return VoiceItem(voice.id, voice.name, voice.id, voice.name, spoken[0], spoken, voice.description)
+
+
+def decode(body: bytes, kind: type[Body]) -> Body:
+    """Read a JSON body. Raises BadInput naming the field and what is expected there."""
+    try:
+        return msgspec.json.decode(body, type=kind, strict=False)
+    except msgspec.ValidationError as error:
+        message, param = _explain(str(error))
+        raise BadInput(message, param=param) from error
+    except msgspec.DecodeError as error:
+        raise BadInput(f"the body is not valid JSON: {error}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"the body is not valid UTF-8 at byte {error.start}") from error
+
+
+def _explain(message: str) -> tuple[str, str | None]:
+    """Msgspec's message as a sentence about a field: `Expected …, got … - at `$.field``."""
+    if "missing required field" in message:
+        field = message.split("`")[1]
+        return f"{field} is required", field
+    what, _, path = message.partition(" - at `$")
+    field = path.rstrip("`").lstrip(".").partition("[")[0] or None
+    if field is None:
+        return f"the body must be a JSON object: {what[0].lower()}{what[1:]}", None
+    return f"{field}: {what[0].lower()}{what[1:]}", field.partition(".")[0]
+
+
+def encode(value: Any) -> bytes:
+    """JSON of a shape."""
+    return msgspec.json.encode(value)

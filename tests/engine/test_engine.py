@@ -1,0 +1,216 @@
+"""The engine's truths, on the tiny model: same seed same audio in any company, nothing lost, nothing left behind."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from more_server.engine.engine import Engine
+from more_server.engine.runner import Runner
+from more_server.errors import Busy, EngineFailure, ModelError, ModelLoading, SettingsError, Unavailable
+from more_server.settings import EngineSettings
+from more_server.speech import Samples, Utterance
+from more_server.testing import tiny_xtts
+
+MakeEngine = Callable[..., Engine]
+MakeUtterance = Callable[..., Utterance]
+
+
+async def listen(engine: Engine, utterance: Utterance, pause: float = 0.0) -> Samples:
+    pieces = []
+    async for audio in engine.generate(utterance):
+        pieces.append(audio.samples)
+        await asyncio.sleep(pause)
+    return np.concatenate(pieces)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in time"
+        await asyncio.sleep(0.005)
+
+
+async def test_streamed_is_whole(make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is streamed is what one decode of all latents gives, to the last sample."""
+    finished = []
+    original = Runner.run
+
+    def spy(self: Runner, stream: object) -> Samples | None:
+        finished.append(stream.sequence)  # type: ignore[attr-defined]
+        return original(self, stream)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Runner, "run", spy)
+    engine = make_engine()
+    await engine.wait_ready()
+    request = utterance("the quick brown fox jumps", "over the lazy dog")
+    streamed = await listen(engine, request)
+    decoder = engine._loaded().model.decoder
+    wholes = []
+    for sequence in dict.fromkeys(finished):
+        embedding = torch.from_numpy(request.latents.speaker_embedding)
+        with torch.inference_mode():
+            wholes.append(decoder.decode(torch.stack(sequence.latents), embedding).numpy())
+        assert len(wholes[-1]) == decoder.frame_count(len(sequence.latents)) * decoder.hop_length
+    assert len(wholes) == 2
+    np.testing.assert_allclose(streamed, np.concatenate(wholes), atol=1e-4)
+
+
+async def test_a_seed_is_the_same_audio_in_any_company(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
+    engine = make_engine(slots=3)
+    await engine.wait_ready()
+    wanted = utterance("the same words every time", "and again", seed=5)
+    alone = await listen(engine, wanted)
+
+    async def leave_early(seed: int) -> None:
+        async with aclosing(engine.generate(utterance("someone else is talking here", seed=seed))) as chunks:
+            async for _ in chunks:
+                break
+
+    results = await asyncio.gather(
+        leave_early(1), listen(engine, wanted), listen(engine, utterance("another one", seed=6)), leave_early(2)
+    )
+    np.testing.assert_array_equal(results[1], alone)
+    other_seed = await listen(engine, utterance("the same words every time", "and again", seed=7))
+    assert len(other_seed) != len(alone) or not np.array_equal(other_seed, alone)
+
+
+async def test_leaving_frees_the_slot(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
+    engine = make_engine(slots=1)
+    await engine.wait_ready()
+    chunks = engine.generate(utterance("a long story " * 5, "with more to come " * 4))
+    await anext(chunks)
+    assert engine.state().slots_in_use == 1
+    await chunks.aclose()
+    await until(lambda: engine.state().slots_in_use == 0, seconds=1.0)
+
+
+async def test_the_stop_code_ends_a_segment(tmp_path: Path, utterance: MakeUtterance) -> None:
+    """An untrained model draws each code about once in 34: long texts end long before their limit."""
+    engine = Engine(tiny_xtts(tmp_path / "terse"), EngineSettings(device="cpu", threads=1))
+    engine.start()
+    await engine.wait_ready()
+    lengths = {len(await listen(engine, utterance("a text of many words " * 3, seed=seed))) for seed in range(8)}
+    engine.stop()
+    assert len(lengths) > 1
+    assert min(lengths) > 0
+
+
+async def test_cancelling_while_waiting_leaves_the_queue(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
+    engine = make_engine(slots=1, ahead_seconds=0.01)
+    await engine.wait_ready()
+    speaking = engine.generate(utterance("hold the only slot for a while"))
+    await anext(speaking)
+    waiting = asyncio.create_task(listen(engine, utterance("never heard")))
+    await until(lambda: engine.state().waiting == 1)
+    waiting.cancel()
+    await until(lambda: engine.state().waiting == 0)
+    await speaking.aclose()
+
+
+async def test_a_full_queue_refuses(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
+    engine = make_engine(slots=1, queue=1, ahead_seconds=0.01)
+    await engine.wait_ready()
+    speaking = engine.generate(utterance("one speaks"))
+    await anext(speaking)
+    waiting = asyncio.create_task(listen(engine, utterance("one waits")))
+    await until(lambda: engine.state().waiting == 1)
+    with pytest.raises(Busy) as refused:
+        await anext(engine.generate(utterance("one is refused")))
+    assert 1 <= (refused.value.retry_after or 0) <= 60
+    await speaking.aclose()
+    assert len(await waiting)
+
+
+async def test_a_slow_listener_is_not_outrun(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
+    engine = make_engine(slots=2, ahead_seconds=0.1)
+    await engine.wait_ready()
+    slow = engine.generate(utterance("a long story that nobody listens to " * 2, "and on it goes"))
+    first = await anext(slow)
+    # Others are served while it waits for its listener…
+    assert len(await listen(engine, utterance("quick words")))
+    # …and then it goes on, losing nothing.
+    rest = [audio.samples async for audio in slow]
+    whole = await listen(engine, utterance("a long story that nobody listens to " * 2, "and on it goes"))
+    np.testing.assert_array_equal(np.concatenate([first.samples, *rest]), whole)
+
+
+async def test_one_failure_is_one_streams(
+    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Runner.run
+
+    def fail(self: Runner, stream: object) -> Samples | None:
+        if stream.utterance.seed == 13:  # type: ignore[attr-defined]
+            raise RuntimeError("a bad kernel")
+        return original(self, stream)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Runner, "run", fail)
+    engine = make_engine(slots=2)
+    await engine.wait_ready()
+    good, bad = await asyncio.gather(
+        listen(engine, utterance("all is well")),
+        listen(engine, utterance("nothing is", seed=13)),
+        return_exceptions=True,
+    )
+    assert isinstance(good, np.ndarray)
+    assert isinstance(bad, EngineFailure)
+    assert "a bad kernel" in bad.message
+    assert engine.state().slots_in_use == 0
+
+
+async def test_output_that_is_not_finite_is_an_error(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
+    engine = make_engine()
+    await engine.wait_ready()
+    with torch.inference_mode():
+        engine._loaded().model.gpt.code_head.bias[2] = torch.nan
+    with pytest.raises(EngineFailure, match="not finite"):
+        await listen(engine, utterance("broken"))
+
+
+async def test_stopping_tells_everyone(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
+    engine = make_engine(slots=1, ahead_seconds=0.01)
+    await engine.wait_ready()
+    speaking = engine.generate(utterance("interrupted in the middle of a sentence"))
+    await anext(speaking)
+    waiting = asyncio.create_task(listen(engine, utterance("never begun")))
+    await until(lambda: engine.state().waiting == 1)
+    await asyncio.to_thread(engine.stop)
+    with pytest.raises(Unavailable, match="shutting down"):
+        async for _ in speaking:
+            pass
+    with pytest.raises(Unavailable):
+        await waiting
+    with pytest.raises(Unavailable):
+        await anext(engine.generate(utterance("too late")))
+
+
+async def test_not_loaded_yet(tiny_model: Path, utterance: MakeUtterance) -> None:
+    engine = Engine(tiny_model, EngineSettings())
+    with pytest.raises(ModelLoading) as refused:
+        await anext(engine.generate(utterance("too early")))
+    assert refused.value.retry_after
+
+
+async def test_a_broken_model_says_why(tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    engine = Engine(tmp_path / "broken", EngineSettings())
+    engine.start()
+    with pytest.raises(ModelError, match=r"config\.json cannot be read"):
+        await engine.wait_ready()
+    assert not engine.ready
+    assert "config.json" in engine.state().failure
+    engine.stop()
+
+
+async def test_an_unknown_device_says_what_to_do(tiny_model: Path) -> None:
+    engine = Engine(tiny_model, EngineSettings(device="toaster"))
+    engine.start()
+    with pytest.raises(SettingsError, match=r"engine\.device 'toaster'"):
+        await engine.wait_ready()
+    engine.stop()
