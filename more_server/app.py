@@ -66,6 +66,7 @@ def create_app(settings: Settings, on_started: Callable[[BaseException | None], 
         ),
         request_max_body_size=settings.limits.body_bytes,
         openapi_config=None,
+        logging_config=None,
     )
 
 

@@ -20,7 +20,7 @@ from more_server.settings import LimitSettings
 from more_server.speech import Voice, VoiceLatents
 from more_server.xtts.staging import staged_folder, write_file
 
-OPENAI_VOICES = frozenset("alloy ash ballad coral echo fable onyx nova sage shimmer verse marin cedar".split())
+"""OpenAI's names (openai-python 3.54), sent without asking; one that no voice claims means the default voice."""
 """OpenAI's names (openai-python 3.54), which clients send without asking; one nobody claims is the default voice."""
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

@@ -166,14 +166,14 @@ def decode(body: bytes, kind: type[Body]) -> Body:
 
 def _explain(message: str) -> tuple[str, str | None]:
     """Msgspec's message as a sentence about a field: `Expected …, got … - at `$.field``."""
-    if "missing required field" in message:
-        field = message.split("`")[1]
-        return f"{field} is required", field
     what, _, path = message.partition(" - at `$")
-    field = path.rstrip("`").lstrip(".").partition("[")[0] or None
-    if field is None:
+    field = path.rstrip("`").lstrip(".")
+    if "missing required field" in what:
+        field = f"{field}.{what.split('`')[1]}".lstrip(".")
+        return f"{field} is required", field.partition(".")[0]
+    if not field:
         return f"the body must be a JSON object: {what[0].lower()}{what[1:]}", None
-    return f"{field}: {what[0].lower()}{what[1:]}", field.partition(".")[0]
+    return f"{field}: {what[0].lower()}{what[1:]}", field.partition(".")[0].partition("[")[0]
 
 
 def encode(value: Any) -> bytes:

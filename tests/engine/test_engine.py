@@ -36,7 +36,9 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_streamed_is_whole(make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streamed_is_whole(
+    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is streamed is what one decode of all latents gives, to the last sample."""
     finished = []
     original = Runner.run

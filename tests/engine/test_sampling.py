@@ -9,7 +9,9 @@ from more_server.speech import Profile, Segment
 
 
 def draw(logits: list[float], draws: int = 20_000, seen: list[int] | None = None, **parameters: float) -> np.ndarray:
-    profile = Profile(name="test", **({"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0} | parameters))  # type: ignore[arg-type]
+    profile = Profile(
+        name="test", **({"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0} | parameters)
+    )  # type: ignore[arg-type]
     rows = torch.tensor(logits).repeat(draws, 1)
     mask = torch.zeros_like(rows, dtype=torch.bool)
     mask[:, seen or []] = True
