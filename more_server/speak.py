@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import math
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 import msgspec
@@ -195,7 +195,7 @@ class Speaker:
 
     # -- speaking
 
-    async def speak(self, utterance: Utterance) -> AsyncIterator[Audio]:
+    async def speak(self, utterance: Utterance) -> AsyncGenerator[Audio, None]:
         """Audio of an utterance as it is made. Leaving the iterator stops the work."""
         stretcher: Stretcher | None = None
         async with aclosing(self.engine.generate(utterance)) as chunks:

@@ -16,11 +16,14 @@ from safetensors.numpy import load_file, save
 
 from more_server.audio.read import read, trim_silence
 from more_server.errors import BadInput, TooLarge, VoiceNotFound, allowed
+from more_server.files import staged_folder, write_file
 from more_server.settings import LimitSettings
 from more_server.speech import Voice, VoiceLatents
-from more_server.xtts.staging import staged_folder, write_file
 
-"""OpenAI's names (openai-python 3.54), sent without asking; one that no voice claims means the default voice."""
+OPENAI_VOICES = frozenset(
+    ("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable")
+    + ("marin", "nova", "onyx", "sage", "shimmer", "verse")
+)
 """OpenAI's names (openai-python 3.54), which clients send without asking; one nobody claims is the default voice."""
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

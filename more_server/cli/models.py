@@ -57,7 +57,7 @@ def remove(model: str) -> None:
 
 
 @app.command(name="import")
-def import_model(folder: Path, *, name: str | None = None) -> None:
+def import_model(folder: Path, *, name: str | None = None, licence: str | None = None) -> None:
     """Take in a model that is on disk: XTTS-v2 as published (model.pth …), fine-tuned, or in the serving format.
 
     Parameters
@@ -66,11 +66,13 @@ def import_model(folder: Path, *, name: str | None = None) -> None:
         The model's folder; it is copied and left as it is.
     name
         Id to give it, instead of the folder's name.
+    licence
+        What the weights are under, where their folder does not say; XTTS-v2's own, non-commercial, unless given.
     """
-    from more_server.models import import_folder
+    from more_server.models import XTTS2_LICENCE, import_folder
 
     with _progress() as bars:
-        info = import_folder(settings(), folder, name, on_progress=bars.show)
+        info = import_folder(settings(), folder, name, licence=licence or XTTS2_LICENCE, on_progress=bars.show)
     console().print(
         f"{info.id}: {size(info.size_bytes)}, {len(info.languages)} languages, {len(info.voices)} voices, "
         f"{info.licence}"

@@ -138,7 +138,7 @@ async def _say(loaded: Settings, request: SpeechRequest, output: Path, format_na
 
     from more_server.app import create_speaker
     from more_server.audio.encode import encode_file
-    from more_server.xtts.staging import write_file
+    from more_server.files import write_file
 
     speaker = create_speaker(loaded)
     speaker.engine.start()

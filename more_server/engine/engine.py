@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +108,7 @@ class Engine:
 
     # -- work
 
-    async def generate(self, utterance: Utterance) -> AsyncIterator[Audio]:
+    async def generate(self, utterance: Utterance) -> AsyncGenerator[Audio, None]:
         """Audio of an utterance in order, as it is made. Raises Busy, ModelLoading or EngineFailure.
 
         Leaving the iterator, by whatever way, frees its slot at the engine's next step.

@@ -44,8 +44,9 @@ class Runner:
         return self.model.conditioner.voice(clips, self.model.device)
 
     def _place(self, latents: VoiceLatents) -> tuple[torch.Tensor, torch.Tensor]:
-        to = {"device": self.model.device, "dtype": self.model.dtype}
-        return torch.from_numpy(latents.conditioning).to(**to), torch.from_numpy(latents.speaker_embedding).to(**to)
+        device, dtype = self.model.device, self.model.dtype
+        conditioning = torch.from_numpy(latents.conditioning).to(device, dtype)
+        return conditioning, torch.from_numpy(latents.speaker_embedding).to(device, dtype)
 
     def _prefill(self, sequence: Sequence, conditioning: torch.Tensor, slot: int) -> torch.Tensor:
         gpt, token_ids = self.model.gpt, sequence.segment.token_ids

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -105,7 +105,7 @@ class Report:
         )
 
 
-async def encoded(speaker: Speaker, utterance: Utterance, kind: Format, report: Report) -> AsyncIterator[bytes]:
+async def encoded(speaker: Speaker, utterance: Utterance, kind: Format, report: Report) -> AsyncGenerator[bytes, None]:
     """Encoded audio, as early as the codec lets it out; also writes the request's log line."""
     outcome = "client left"
     try:
@@ -126,12 +126,12 @@ async def encoded(speaker: Speaker, utterance: Utterance, kind: Format, report: 
 
 
 async def events(
-    chunks: AsyncIterator[bytes], speaker: Speaker, utterance: Utterance, report: Report
-) -> AsyncIterator[bytes]:
+    chunks: AsyncGenerator[bytes, None], speaker: Speaker, utterance: Utterance, report: Report
+) -> AsyncGenerator[bytes, None]:
     """OpenAI's event stream. A failure after the first event is told as an event, which both SDKs raise."""
     first = True
     try:
-        async with aclosing(chunks):  # type: ignore[type-var]
+        async with aclosing(chunks):
             async for chunk in chunks:
                 yield _event(wire.SpeechDelta(base64.b64encode(chunk).decode()))
                 first = False
@@ -149,15 +149,15 @@ def _event(value: msgspec.Struct) -> bytes:
     return b"data: " + wire.encode(value) + b"\n\n"
 
 
-async def continued(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def continued(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """The first chunk, already made, then the rest; closing it closes the rest."""
-    async with aclosing(rest):  # type: ignore[type-var]
+    async with aclosing(rest):
         yield first
         async for chunk in rest:
             yield chunk
 
 
-async def unless_disconnected(request: Request[Any, Any, Any], work: Coroutine[Any, Any, Result]) -> Result | None:
+async def unless_disconnected(request: Request[Any, Any, Any], work: Awaitable[Result]) -> Result | None:
     """The result of work, or None when the client leaves first; Litestar tells nobody before a response starts."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_disconnection(request))

@@ -41,7 +41,7 @@ class Conditioner:
         audio = audio[: round(self.config.max_seconds * self.sample_rate)]
         chunks = [
             chunk
-            for chunk in audio.split(round(self.config.chunk_seconds * self.sample_rate))
+            for chunk in torch.split(audio, round(self.config.chunk_seconds * self.sample_rate))
             if len(chunk) >= SHORTEST_CHUNK_SECONDS * self.sample_rate
         ]
         if not chunks:

@@ -53,7 +53,8 @@ class Block(nn.Module):
             query[None], keys[None, :, :stop], values[None, :, :stop], is_causal=count > 1
         )
         hidden = hidden + self.c_proj(attended[0].transpose(0, 1).reshape(count, width))
-        return hidden + self.c_out(F.gelu(self.c_fc(self.ln_2(hidden)), approximate="tanh"))
+        output: Tensor = hidden + self.c_out(F.gelu(self.c_fc(self.ln_2(hidden)), approximate="tanh"))
+        return output
 
 
 class Gpt(nn.Module):

@@ -36,7 +36,7 @@ def _loading_error() -> str | None:
         return None
     for library in sorted((Path(spec.origin).parent / "lib").glob("_torchaudio*")):
         try:
-            torch.ops.load_library(str(library))
+            torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
         except OSError as error:
             return f"torchaudio's extension cannot load beside a CPU-only torch: {error}"
     return None
