@@ -149,6 +149,8 @@ def _place(values: dict[str, Any], name: str, value: str) -> None:
     table = values
     for part in path[:-1]:
         table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise SettingsError(f"settings do not fit: {part} must be a table of settings, as {name} belongs into it")
     table[path[-1]] = [part.strip() for part in value.split(",")] if node == tuple[str, ...] else value
 
 
@@ -177,7 +179,7 @@ def _hint(message: str, values: Mapping[str, Any]) -> str:
 
 
 def _nearest(name: str, names: list[str]) -> str:
-    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"; did you mean {match[0]}?" if match else f"; allowed are {', '.join(names)}"
 
 

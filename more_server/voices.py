@@ -1,7 +1,6 @@
 """Voices in folders: <id>/voice.toml beside the reference clips, and their latents cached by content."""
 
 import hashlib
-import json
 import re
 import shutil
 import tomllib
@@ -11,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import tomli_w
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
@@ -21,8 +21,7 @@ from more_server.settings import LimitSettings
 from more_server.speech import Voice, VoiceLatents
 
 OPENAI_VOICES = frozenset(
-    ("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable")
-    + ("marin", "nova", "onyx", "sage", "shimmer", "verse")
+    "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()  # noqa: SIM905
 )
 """OpenAI's names (openai-python 3.54), which clients send without asking; one nobody claims is the default voice."""
 
@@ -119,8 +118,8 @@ class VoiceLibrary:
             raise VoiceNotFound(
                 f"there is no voice {voice_id!r}; there are: {allowed(v.id for v in self.all())}", param="voice"
             )
-        folder = self._folders[0] / voice_id
-        if not voice.references or voice.references[0].parent != folder:
+        folder = voice.references[0].parent if voice.references else None
+        if folder is None or folder.parent != self._folders[0]:
             raise BadInput(f"the voice {voice_id!r} came with the model or the program; it stays", param="voice")
         gone = folder.with_name(f".{voice_id}-removed")
         folder.rename(gone)
@@ -166,9 +165,8 @@ def check_voice_id(voice_id: str) -> None:
 
 
 def metadata_toml(metadata: VoiceMetadata) -> str:
-    """voice.toml's text; JSON strings and lists of strings are TOML too."""
-    fields = {name: value for name, value in msgspec.structs.asdict(metadata).items() if value}
-    return "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in fields.items())
+    """voice.toml's text."""
+    return tomli_w.dumps({name: value for name, value in msgspec.structs.asdict(metadata).items() if value})
 
 
 def check_clip(suffix: str, content: bytes, limits: LimitSettings) -> None:

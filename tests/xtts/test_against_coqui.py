@@ -234,5 +234,3 @@ def test_windows_equal_the_whole(pair: Pair, window: int) -> None:
     pieces.append(decoder.decode(latents, embedding, start))
     assert len(pieces) > 2
     torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-5, rtol=1e-4)
-
-
