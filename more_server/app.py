@@ -10,18 +10,23 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from more_server.engine.engine import Engine
-from more_server.errors import MoreError
+from more_server.errors import MoreError, SettingsError, allowed
 from more_server.models import serving_model
 from more_server.profiles import PROFILES
 from more_server.settings import Settings
 from more_server.speak import Speaker
+from more_server.text import LANGUAGES, resolve_language
 from more_server.voices import VoiceLibrary
 from more_server.web import health, listings, speech
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error
 
 
 def create_speaker(settings: Settings) -> Speaker:
-    """A speaker whose engine has not been started. Raises ModelError and SettingsError."""
+    """A speaker whose engine has not been started. Raises ModelError, ModelNotFound and SettingsError."""
+    if settings.default_quality not in PROFILES:
+        raise SettingsError(f"default_quality {settings.default_quality!r} is none of: {allowed(PROFILES)}")
+    if resolve_language(settings.default_language) is None:
+        raise SettingsError(f"default_language {settings.default_language!r} is none of: {allowed(LANGUAGES)}")
     engine = Engine(serving_model(settings), settings.engine)
     return Speaker(settings, engine, VoiceLibrary(settings.voice_dirs), PROFILES)
 

@@ -13,7 +13,7 @@ import structlog
 from more_server.audio.read import read_file, resample, trim_silence
 from more_server.audio.stretch import Stretcher
 from more_server.engine.engine import Engine
-from more_server.errors import BadInput, ModelLoading, ModelNotFound, VoiceNotFound, allowed
+from more_server.errors import BadInput, ModelLoading, ModelNotFound, SettingsError, VoiceNotFound, allowed
 from more_server.profiles import OPENAI_MODELS, QUALITY_OF_MODEL
 from more_server.settings import Settings
 from more_server.speech import Audio, Profile, Samples, Segment, SpeechRequest, Utterance, Voice, VoiceLatents
@@ -46,9 +46,14 @@ class Speaker:
         self._recent: dict[str, tuple[object, VoiceLatents]] = {}
 
     async def open(self) -> None:
-        """Wait for the model. Raises ModelError."""
+        """Wait for the model. Raises ModelError or SettingsError."""
         await self.engine.wait_ready()
         self.voices.studio = await asyncio.to_thread(read_studio_voices, self.engine.model_dir)
+        if name := self.settings.default_voice:
+            try:
+                self.voices.find(name)
+            except VoiceNotFound as error:
+                raise SettingsError(f"default_voice: {error.message}") from error
 
     async def start(self) -> None:
         """Wait for the model, then speak once, so that nobody's first request pays for it. Raises ModelError."""

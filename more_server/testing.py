@@ -101,6 +101,9 @@ def random_weights(config: XttsConfig) -> dict[str, torch.Tensor]:
         for name, tensor in module.state_dict().items()
     }
     state |= {name: tensor.contiguous() for name, tensor in parts.gpt.to_coqui().items()}
+    # Speaking does not need it, training does: a model in the serving format carries it.
+    text_head = torch.nn.Linear(config.gpt.model_dim, config.gpt.number_text_tokens)
+    state |= {f"gpt.text_head.{name}": tensor for name, tensor in text_head.state_dict().items()}
     state["mel_stats"] = torch.full((config.conditioning.n_mels,), 4.0)
     return state
 

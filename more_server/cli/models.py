@@ -27,7 +27,7 @@ def list_models() -> None:
 
 
 @app.command
-def use(model: str) -> None:
+def use(model: str, /) -> None:
     """Choose the model that serves from the next start on.
 
     Parameters
@@ -42,7 +42,7 @@ def use(model: str) -> None:
 
 
 @app.command
-def remove(model: str) -> None:
+def remove(model: str, /) -> None:
     """Delete a model from disk.
 
     Parameters
@@ -57,7 +57,7 @@ def remove(model: str) -> None:
 
 
 @app.command(name="import")
-def import_model(folder: Path, *, name: str | None = None, licence: str | None = None) -> None:
+def import_model(folder: Path, /, *, name: str | None = None, licence: str | None = None) -> None:
     """Take in a model that is on disk: XTTS-v2 as published (model.pth …), fine-tuned, or in the serving format.
 
     Parameters
@@ -81,7 +81,7 @@ def import_model(folder: Path, *, name: str | None = None, licence: str | None =
 
 
 @app.command
-def pull(model: str, *, accept_license: bool = False) -> None:
+def pull(model: str, /, *, accept_license: bool = False) -> None:
     """Download a model, such as xtts-v2; an interrupted download goes on where it stopped.
 
     Parameters

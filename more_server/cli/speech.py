@@ -86,7 +86,8 @@ def _run(loaded: Settings, listening: socket.socket) -> None:
 
 
 def say(
-    text: str,
+    text: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("speech.mp3"),
     voice: str | None = None,

@@ -59,9 +59,10 @@ def add(
     """
     from more_server.errors import BadInput, allowed
     from more_server.text import LANGUAGES, resolve_language
-    from more_server.voices import VoiceLibrary, VoiceMetadata, read_clip
+    from more_server.voices import VoiceLibrary, VoiceMetadata, check_voice_id, read_clip
 
     loaded = settings()
+    check_voice_id(name)
     resolved = resolve_language(language) if language else None
     if language and resolved is None:
         raise BadInput(f"there is no language {language!r}; there are: {allowed(LANGUAGES)}", param="language")
@@ -79,7 +80,7 @@ def add(
 
 
 @app.command
-def remove(name: str) -> None:
+def remove(name: str, /) -> None:
     """Delete a voice and its recordings.
 
     Parameters

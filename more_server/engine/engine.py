@@ -172,6 +172,8 @@ class Engine:
         ahead = round(self._settings.ahead_seconds * model.config.output_sample_rate)
         self._scheduler = Scheduler(self._settings.slots, self._settings.queue, ahead)
         seconds = round(time.monotonic() - started, 2)
+        if model.config.warning:
+            log.warning("about this model", model=self.model_dir.name, warning=model.config.warning)
         log.info("model loaded", model=self.model_dir.name, device=str(model.device), seconds=seconds)
         return runner
 

@@ -1,0 +1,1 @@
+"""One module of data per language, and the registry that finds them."""
