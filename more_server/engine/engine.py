@@ -69,7 +69,8 @@ class Engine:
 
     async def wait_ready(self) -> None:
         """Return once the model is loaded; raises what kept it from loading (ModelError)."""
-        await asyncio.wrap_future(self._ready)
+        # Shielded: a waiter that is cancelled must not cancel what the engine's thread is about to set.
+        await asyncio.shield(asyncio.wrap_future(self._ready))
 
     def stop(self) -> None:
         """End the thread; streams still running are told so. Returns when the device is free."""
@@ -231,11 +232,11 @@ class Engine:
         for stream in streams:
             self._end(stream, error)
         for task in tasks:
-            task.future.set_exception(error)
+            task.refuse(error)
 
     def _loaded(self) -> Runner:
         if self._failure is not None:
-            raise Unavailable(f"the model could not be loaded: {self._failure}")
+            raise Unavailable(f"the engine does not work: {self._failure}")
         if self._stopping:
             raise Unavailable("the server is shutting down", retry_after=LOADING_RETRY_SECONDS)
         if self._runner is None:
@@ -251,16 +252,20 @@ class _Task(Generic[Result]):
     """Work for the device between two steps, and who waits for it."""
 
     def __init__(self, future: "concurrent.futures.Future[Result]", work: Callable[[Runner], Result]) -> None:
-        self.future = future
+        self._future = future
         self._work = work
 
     def run(self, runner: Runner) -> None:
-        if not self.future.set_running_or_notify_cancel():
+        if not self._future.set_running_or_notify_cancel():
             return
         try:
-            self.future.set_result(self._work(runner))
+            self._future.set_result(self._work(runner))
         except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
-            self.future.set_exception(error)
+            self._future.set_exception(error)
+
+    def refuse(self, error: BaseException) -> None:
+        if self._future.set_running_or_notify_cancel():
+            self._future.set_exception(error)
 
 
 class _Mailbox:

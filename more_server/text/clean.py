@@ -34,6 +34,8 @@ BREAK = _BREAK
 _SHORT_LINE = 45  # a hard-wrapped line is longer than this; a title, a list item or a verse is not
 _ENDS = ".!?:;,。！？；：，、।؟؛…"
 
+_QUOTE_SIGNS = "\"“”„‟«»‹›〝〞〟＂「」『』《》〈〉【】〔〕‚`´′″"
+_INNER_QUOTE = re.compile(rf"(?<=[^\W\d])[{_QUOTE_SIGNS}](?=[^\W\d])")
 _QUOTES = dict.fromkeys(map(ord, '"“”„‟«»‹›〝〞〟＂「」『』《》〈〉【】〔〕‚`´′″'), " ")
 _APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼʹ＇‛"), "'")
 _DASHES = dict.fromkeys(map(ord, "–—―‒⸺⸻﹘"), "–") | dict.fromkeys(map(ord, "‐‑﹣"), "-") | {ord("−"): "-"}
@@ -55,7 +57,7 @@ _CJK_MARKS = str.maketrans(
 
 _KEPT_FORMAT = "\u200c\u200d"  # joiners: letters of Hindi and Arabic depend on them
 _GROUPED = re.compile(r"(?<!\d)\d{1,3}(?:[\u00a0\u202f\u2009'’٬]\d{3})+(?!\d)")
-_LONE_APOSTROPHE = re.compile(r"(?<!\w)'|'(?!\w)")
+_LONE_APOSTROPHE = re.compile(r"(?<!\w)'(?![stnmk] \w)|'(?!\w)")  # Dutch: 's avonds
 
 
 def strip_markup(text: str) -> str:
@@ -112,7 +114,8 @@ def characters(text: str, *, spaced: bool) -> str:
     text = _GROUPED.sub(lambda m: re.sub(r"\D", "", m[0]), _digits(text))
     # Wrapped lines of Chinese and Japanese join without a space.
     text = re.sub(r"(?<=[^\x00-\u2fff])\n(?=[^\x00-\u2fff])", "", text) if not spaced else text
-    text = text.replace("\n", " ").translate(_TRANSLATE)
+    # Korean particles follow a quotation without a space
+    text = _INNER_QUOTE.sub("", text).replace("\n", " ").translate(_TRANSLATE)
     if spaced:
         text = text.translate(_CJK_MARKS)
     text = "".join(_wide(c) for c in text if _is_kept(c))

@@ -55,8 +55,12 @@ _RANK = {sign: rank for rank, signs in enumerate([",，、،", ":：", ";；؛",
 _GAP_BEFORE = re.compile(r"\s+(?=[,;:.!?，、。！？；：।؟،؛])")
 _NO_GAP_AFTER = re.compile(r"(?<=[,;:.!?।؟،؛])(?=[^\W_])")
 _CJK_GAP = re.compile(r"(?<=[^\x00-\u2fff]) (?=[^\x00-\u2fff])")
+_LATIN_EDGE = re.compile(r"(?<=[A-Za-z])(?=[\u2fff-\uffef])|(?<=[\u3040-\uff00])(?=[A-Za-z])")
 _LOOSE_JOINERS = re.compile(r"(?:(?<=\s)|^)[\u200c\u200d]+|[\u200c\u200d]+(?=\s|$)")
-_WIDE_MARKS = str.maketrans({",": "，", ".": "。", "!": "！", "?": "？", ";": "；", ":": "："})
+_WIDE_MARKS = {
+    code: str.maketrans({",": comma, ".": "。", "!": "！", "?": "？", ";": "；", ":": "："})
+    for code, comma in (("zh-cn", "，"), ("ja", "、"))
+}
 _FULL_STOP = {"zh-cn": "。", "ja": "。", "hi": "।"}
 
 
@@ -71,9 +75,9 @@ def _tidy(text: str, data: Language) -> str:
     text = _NO_GAP_AFTER.sub(" ", _GAP_BEFORE.sub("", text))
     text = " ".join(text.split())
     if not data.spaced:
-        text = _CJK_GAP.sub("", text)
-        text = re.sub(r"(?<=[，、。！？；：]) | (?=[，、。！？；：])", "", text.translate(_WIDE_MARKS))
-    text = text.lstrip(" ,;:.!?，、。！？；：।؟،؛'-").rstrip(" ,;:，、；：،؛-")
+        text = _LATIN_EDGE.sub(" ", _CJK_GAP.sub("", text))
+        text = re.sub(r"(?<=[，、。！？；：]) | (?=[，、。！？；：])", "", text.translate(_WIDE_MARKS[data.code]))
+    text = text.lstrip(" ,;:.!?，、。！？；：।؟،؛-").rstrip(" ,;:，、；：،؛-")
     return unicodedata.normalize("NFC", text.translate(str.maketrans(data.final_letters)))
 
 

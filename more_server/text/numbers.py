@@ -4,7 +4,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from more_server.text.languages.base import Language, Money, Noun
+from more_server.text.languages.base import Language, Money, Noun, noun
 from more_server.text.languages.registry import get
 
 _LONGEST_CARDINAL = 15
@@ -53,7 +53,7 @@ def patterns(code: str) -> Patterns:
     suffix = rf"(?P<suffix>{language.suffixes or '(?!)'})?"
     # Only where words are spaced can a hyphen join a word and a number.
     before_minus = r"(?<![^\s(,:;=<>])" if language.padded else r"(?<![A-Za-z0-9])"
-    short = [key for key, said in language.magnitudes.items() if key != said and len(key) > 1]
+    short = [key for key, said in language.magnitudes.items() if key != said.rpartition("|")[2] and len(key) > 1]
     marks = _alternatives(language.ordinal_marks)
     return Patterns(
         number,
@@ -63,7 +63,7 @@ def patterns(code: str) -> Patterns:
         re.compile(rf"{start}(?P<number>{number})\s?(?P<unit>{_alternatives(language.units)})(?!{letter}|[²³]){suffix}"),
         re.compile(rf"(?<![\d/:-])(?<!\d[.,])(?P<first>(?:[$€£¥₹]\s?)?(?P<low>{number})\s?%?)(?P<dash>\s?[–~]\s?|-)(?=(?:[$€£¥₹]\s?)?(?P<high>{number})(?![\d/:-]))"),
         re.compile(rf"{before_minus}-(?=(?:{currency})?\d)"),
-        re.compile(rf"(?<=\d)\s?({_alternatives(short)})(?!{letter})") if short else None,
+        re.compile(rf"{start}(?P<number>{number})\s?(?P<magnitude>{_alternatives(short)})(?!{letter})") if short else None,
         re.compile(rf"(?<![\d.,])(?P<number>\d+)\s?(?:\^)?(?P<mark>{marks})(?!\w)", re.I) if marks else None,
     )  # fmt: skip
 
@@ -139,6 +139,12 @@ def _amount(number: Number, money: Money, language: Language) -> str:
     return f"{major}{language.money_and}{counted(minor, money.minor, language)}"
 
 
+def _with_magnitude(number: Number, magnitude: str, language: Language) -> str:
+    """5 million; the numbers of East Asia run on into theirs: 五百万."""
+    said = language.magnitudes[magnitude]
+    return counted(number, noun(said), language) if language.padded else f"{spell(number, language)}{said}"
+
+
 def expand_money(text: str, language: Language) -> str:
     def read(m: re.Match[str]) -> str:
         money, number = language.currencies[m["currency"]], parse(m["number"], language)
@@ -147,15 +153,15 @@ def expand_money(text: str, language: Language) -> str:
         if not magnitude:
             return language.set_apart(_amount(number, money, language) + suffix)
         name = money.major.form(language.plural(1_000_000)).replace("{}", "").strip()
-        gap = " " if language.padded else ""
-        before_name = " " if language.spaced else ""
-        amount = f"{spell(number, language)}{gap}{language.magnitudes[magnitude]}"
-        return language.set_apart(f"{amount}{before_name}{language.magnitude_link(name)}{suffix}")
+        amount = _with_magnitude(number, magnitude, language)
+        return language.set_apart(f"{amount}{' ' if language.spaced else ''}{language.magnitude_link(name)}{suffix}")
 
     compiled = patterns(language.code)
     text = compiled.money_after.sub(read, compiled.money_before.sub(read, text))
     if compiled.magnitude:
-        text = compiled.magnitude.sub(lambda m: f" {language.magnitudes[m[1]]} ", text)
+        text = compiled.magnitude.sub(
+            lambda m: f" {_with_magnitude(parse(m['number'], language), m['magnitude'], language)} ", text
+        )
     return text
 
 
@@ -223,6 +229,8 @@ _PHONE = re.compile(
     r"|(?<![\d.,-])\d{4}(?: \d{4}){2,5}(?!\d)"  # card numbers
     r"|(?<![\d.,-])\d+(?:-\d+){2,}(?![\d-])"  # ISBN and the like
 )
+_GROUPS = re.compile(r"(?<![\d.,:-])\d{2,4}(?: \d{2,4}){2,4}(?![\d:]| ?\d|[.,]\d)")
+_TELEPHONE = ("tel", "tél", "тел", "mob", "fax")
 _VERSION = re.compile(r"(?<![\d.,])\d+(?:\.\d+){2,}(?!\d|,\d)")
 _FRACTION = re.compile(r"(?<![\d/.,])(\d{1,3})/(\d{1,3})(?![\d/])")
 
@@ -240,7 +248,11 @@ def expand_digit_strings(text: str, language: Language) -> str:
         dot = language.point if language.decimal == "." else language.addresses["."]
         return language.set_apart(f" {dot} ".join(said))
 
-    return _VERSION.sub(version, _PHONE.sub(phone, text))
+    def groups(m: re.Match[str]) -> str:
+        is_number = re.fullmatch(r"\d{1,3}(?: \d{3})+", m[0]) and not word_before(m).lower().startswith(_TELEPHONE)
+        return m[0] if is_number or " " not in language.thousands else phone(m)
+
+    return _VERSION.sub(version, _GROUPS.sub(groups, _PHONE.sub(phone, text)))
 
 
 _VULGAR = {"½": ("1/2", "5"), "¼": ("1/4", "25"), "¾": ("3/4", "75")}

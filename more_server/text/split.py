@@ -83,6 +83,8 @@ class _Cutter:
     def first(self, max_tokens: int, spans: list[tuple[int, int]]) -> int:
         """Cut off a short first segment at a good point, if there is one; where the rest begins."""
         reach = min(self.limit, int(max_tokens / self.density))
+        if len(self.text) <= reach:
+            return 0
         for _ in range(3):
             good = [p for p in self._within(0, reach) if _WEIGHT_CLAUSE <= p.weight < _WEIGHT_END]
             good = [p for p in good if not self._is_tiny(self.text[: p.end]) and not self._leaves_tiny(p)]

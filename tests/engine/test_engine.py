@@ -1,6 +1,7 @@
 """The engine's truths, on the tiny model: same seed same audio in any company, nothing lost, nothing left behind."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -197,6 +198,41 @@ async def test_not_loaded_yet(tiny_model: Path, utterance: MakeUtterance) -> Non
     with pytest.raises(ModelLoading) as refused:
         await anext(engine.generate(utterance("too early")))
     assert refused.value.retry_after
+
+
+async def test_waiters_that_give_up_do_not_hurt_the_start(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
+    engine = make_engine()
+    waiter = asyncio.create_task(engine.wait_ready())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await engine.wait_ready()
+    assert len(await listen(engine, utterance("still here")))
+
+
+async def test_stopping_refuses_what_waits_for_the_device(
+    make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, release = threading.Event(), threading.Event()
+
+    def hold(self: Runner, clips: object) -> None:
+        began.set()
+        release.wait(10)
+
+    monkeypatch.setattr(Runner, "condition", hold)
+    engine = make_engine()
+    await engine.wait_ready()
+    running = asyncio.create_task(engine.condition([]))
+    await asyncio.to_thread(began.wait, 10)
+    waiting, given_up = asyncio.create_task(engine.condition([])), asyncio.create_task(engine.condition([]))
+    await asyncio.sleep(0.01)
+    given_up.cancel()
+    stopping = asyncio.create_task(asyncio.to_thread(engine.stop))
+    await asyncio.sleep(0.05)
+    release.set()
+    await stopping
+    assert await running is None
+    with pytest.raises(Unavailable):
+        await waiting
 
 
 async def test_a_broken_model_says_why(tmp_path: Path) -> None:

@@ -63,6 +63,10 @@ def words(block: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
+def listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 def two_forms(n: int) -> int:
     return 0 if n == 1 else 1
 

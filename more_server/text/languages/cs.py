@@ -1,14 +1,14 @@
 import re
 
-from more_server.text.languages.base import Language, moneys, nouns, num2words, words
+from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, words
 
-MONTHS = tuple("ledna února března dubna května června července srpna září října listopadu prosince".split())
-_ONES = (
+MONTHS = listed("ledna února března dubna května června července srpna září října listopadu prosince")
+_ONES = listed(
     "nultý první druhý třetí čtvrtý pátý šestý sedmý osmý devátý desátý jedenáctý dvanáctý třináctý čtrnáctý patnáctý "
     "šestnáctý sedmnáctý osmnáctý devatenáctý"
-).split()
-_TENS = "dvacátý třicátý čtyřicátý padesátý šedesátý sedmdesátý osmdesátý devadesátý".split()
-_HUNDREDS = "stý dvoustý třístý čtyřstý pětistý šestistý sedmistý osmistý devítistý".split()
+)
+_TENS = listed("dvacátý třicátý čtyřicátý padesátý šedesátý sedmdesátý osmdesátý devadesátý")
+_HUNDREDS = listed("stý dvoustý třístý čtyřstý pětistý šestistý sedmistý osmistý devítistý")
 
 
 def _plural(n: int) -> int:
@@ -85,7 +85,7 @@ def _roman(value: int, before: str, after: str) -> str | None:
         return _ordinal(value, "g" if before.lower() in ("ze", "do", "od") else "")
     if after in ("světová", "světové"):
         return _ordinal(value, "f")
-    return str(value) if before.lower() in "kapitola díl část svazek typ třída fáze".split() else None
+    return str(value) if before.lower() in listed("kapitola díl část svazek typ třída fáze") else None
 
 
 LANGUAGE = Language(
@@ -120,23 +120,35 @@ LANGUAGE = Language(
         CHF         m|švýcarský frank|švýcarské franky|švýcarských franků|švýcarského franku
         CNY         m|jüan|jüany|jüanů|jüanu
     """),
-    magnitudes=words("tisíc = tisíc; tisíce = tisíce; milion = milion; miliony = miliony; milionů = milionů; milionu = milionu; miliarda = miliarda; miliardy = miliardy; miliard = miliard; tis. = tisíc; mil. = milionů; mld. = miliard"),
+    magnitudes=words("""
+        tisíc = m|tisíc; tisíce = m|tisíce; milion = m|milion; miliony = m|miliony; milionů = m|milionů
+        milionu = m|milionu; miliarda = f|miliarda; miliardy = f|miliardy; miliard = f|miliard
+        tis. = m|tisíc|tisíce|tisíc|tisíce
+        mil. = m|milion|miliony|milionů|milionu; mld. = f|miliarda|miliardy|miliard|miliardy
+    """),
     units=nouns("""
-        km m|kilometr|kilometry|kilometrů|kilometru; m m|metr|metry|metrů|metru; cm m|centimetr|centimetry|centimetrů|centimetru
-        mm m|milimetr|milimetry|milimetrů|milimetru; kg m|kilogram|kilogramy|kilogramů|kilogramu; g m|gram|gramy|gramů|gramu
-        mg m|miligram|miligramy|miligramů|miligramu; l,L m|litr|litry|litrů|litru; ml m|mililitr|mililitry|mililitrů|mililitru
+        km m|kilometr|kilometry|kilometrů|kilometru; m m|metr|metry|metrů|metru
+        cm m|centimetr|centimetry|centimetrů|centimetru
+        mm m|milimetr|milimetry|milimetrů|milimetru; kg m|kilogram|kilogramy|kilogramů|kilogramu
+        g m|gram|gramy|gramů|gramu
+        mg m|miligram|miligramy|miligramů|miligramu; l,L m|litr|litry|litrů|litru
+        ml m|mililitr|mililitry|mililitrů|mililitru
         km/h m|kilometr za hodinu|kilometry za hodinu|kilometrů za hodinu|kilometru za hodinu
         m/s m|metr za sekundu|metry za sekundu|metrů za sekundu|metru za sekundu
-        °C m|stupeň Celsia|stupně Celsia|stupňů Celsia|stupně Celsia; °F m|stupeň Fahrenheita|stupně Fahrenheita|stupňů Fahrenheita|stupně Fahrenheita
+        °C m|stupeň Celsia|stupně Celsia|stupňů Celsia|stupně Celsia
+        °F m|stupeň Fahrenheita|stupně Fahrenheita|stupňů Fahrenheita|stupně Fahrenheita
         ° m|stupeň|stupně|stupňů|stupně; % n|procento|procenta|procent|procenta; ‰ n|promile
         m² m|metr čtvereční|metry čtvereční|metrů čtverečních|metru čtverečního
         km² m|kilometr čtvereční|kilometry čtvereční|kilometrů čtverečních|kilometru čtverečního
         m³ m|metr krychlový|metry krychlové|metrů krychlových|metru krychlového
-        W m|watt|watty|wattů|wattu; kW m|kilowatt|kilowatty|kilowattů|kilowattu; kWh f|kilowatthodina|kilowatthodiny|kilowatthodin|kilowatthodiny
+        W m|watt|watty|wattů|wattu; kW m|kilowatt|kilowatty|kilowattů|kilowattu
+        kWh f|kilowatthodina|kilowatthodiny|kilowatthodin|kilowatthodiny
         V m|volt|volty|voltů|voltu; Hz m|hertz|hertze|hertzů|hertzu; kHz m|kilohertz|kilohertze|kilohertzů|kilohertzu
         MHz m|megahertz|megahertze|megahertzů|megahertzu; GHz m|gigahertz|gigahertze|gigahertzů|gigahertzu
-        KB,kB m|kilobajt|kilobajty|kilobajtů|kilobajtu; MB m|megabajt|megabajty|megabajtů|megabajtu; GB m|gigabajt|gigabajty|gigabajtů|gigabajtu
-        TB m|terabajt|terabajty|terabajtů|terabajtu; h,hod. f|hodina|hodiny|hodin|hodiny; min,min. f|minuta|minuty|minut|minuty
+        KB,kB m|kilobajt|kilobajty|kilobajtů|kilobajtu; MB m|megabajt|megabajty|megabajtů|megabajtu
+        GB m|gigabajt|gigabajty|gigabajtů|gigabajtu
+        TB m|terabajt|terabajty|terabajtů|terabajtu; h,hod. f|hodina|hodiny|hodin|hodiny
+        min,min. f|minuta|minuty|minut|minuty
         sek. f|sekunda|sekundy|sekund|sekundy; ms f|milisekunda|milisekundy|milisekund|milisekundy
     """),
     second="sek.",
@@ -149,17 +161,28 @@ LANGUAGE = Language(
     symbols=words("""
         & = a; + = plus; @ = zavináč; # = křížek; #1 = číslo; = = rovná se; < = menší než; > = větší než
         ≤ = nejvýše; ≥ = nejméně; ≈ = přibližně; ~ = přibližně; × = krát; ÷ = děleno
-        ± = plus minus; § = paragraf; / = lomeno; ½ = jedna polovina; ¼ = jedna čtvrtina; ¾ = tři čtvrtiny; ² = na druhou; ³ = na třetí
+        ± = plus minus; § = paragraf; / = lomeno; ½ = jedna polovina; ¼ = jedna čtvrtina; ¾ = tři čtvrtiny
+        ² = na druhou; ³ = na třetí
     """),
     addresses=words(". = tečka; @ = zavináč; / = lomítko; - = pomlčka; _ = podtržítko; : = dvojtečka; + = plus"),
     letters="á bé cé dé é ef gé há í jé ká el em en ó pé kvé er es té ú vé dvojité-vé iks ypsilon zet",
     more_letters={"Č": "čé", "Ř": "eř", "Š": "eš", "Ž": "žet"},
     titles=words("""
-        Dr. = doktor; Mgr. = magistr; Ing. = inženýr; prof. = profesor; doc. = docent; p.^ = pan; pí^ = paní; sv. = svatý; MUDr. = doktor; JUDr. = doktor
-        např. = například; tj. = to jest; tzn. = to znamená; tzv. = takzvaný; mj. = mimo jiné; cca = cirka; č.# = číslo; str.# = strana; ul. = ulice
-        nám. = náměstí; tel. = telefon; max. = maximálně; popř. = popřípadě; resp. = respektive; srov. = srovnej; viz = viz; čl.# = článek; kap.# = kapitola; stol. = století; jr. = junior
+        Dr. = doktor; Mgr. = magistr; Ing. = inženýr; prof. = profesor; doc. = docent; p.^ = pan; pí^ = paní
+        sv. = svatý; MUDr. = doktor; JUDr. = doktor
+        např. = například; tj. = to jest; tzn. = to znamená; tzv. = takzvaný; mj. = mimo jiné; cca = cirka
+        č.# = číslo; str.# = strana; ul. = ulice
+        nám. = náměstí; tel. = telefon; max. = maximálně; popř. = popřípadě; resp. = respektive; srov. = srovnej
+        viz = viz; čl.# = článek; kap.# = kapitola; stol. = století; jr. = junior
     """),
-    closings=words("atd. = a tak dále; apod. = a podobně; aj. = a jiné; s.r.o. = es er ó; a.s. = á es; n.l. = našeho letopočtu; př.n.l. = před naším letopočtem; Kčs = korun československých"),
-    plain_words="a aby ale ani až bez by být co či do ho i já jak je jen ji jí jim jsem jste k kde kdo když ke ku má mě mi mu my na nad ne nebo nic no o od on ona oni pak po pod pro při s se si sám tak tam ten to tu ty u už v ve vy z za ze že den rok dům král",
+    closings=words("""
+        atd. = a tak dále; apod. = a podobně; aj. = a jiné; s.r.o. = es er ó; a.s. = á es; n.l. = našeho letopočtu
+        př.n.l. = před naším letopočtem; Kčs = korun československých
+    """),
+    plain_words=(
+        "a aby ale ani až bez by být co či do ho i já jak je jen ji jí jim jsem jste k kde kdo když ke ku má "
+        "mě mi mu my na nad ne nebo nic no o od on ona oni pak po pod pro při s se si sám tak tam ten to tu "
+        "ty u už v ve vy z za ze že den rok dům král"
+    ),
     roman=_roman,
 )  # fmt: skip

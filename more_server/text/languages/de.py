@@ -1,10 +1,10 @@
-from more_server.text.languages.base import Language, moneys, nouns, num2words, words
+from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, words
 
-MONTHS = tuple("Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split())
-_OBLIQUE = "am vom zum im beim den dem des seit ab bis zur vorm nach einer einem einen".split()
-_WEAK = "der die das diese dieser dieses jede jeder jedes welche".split()
-_STRONG = "ein kein mein dein sein ihr unser".split()
-_RULERS = "alexander august benedikt franz friedrich georg gregor heinrich innozenz johannes josef joseph karl katharina leo leopold ludwig maximilian nikolaus otto paul peter philipp pius rudolf wilhelm elisabeth".split()
+MONTHS = listed("Januar Februar März April Mai Juni Juli August September Oktober November Dezember")
+_OBLIQUE = listed("am vom zum im beim den dem des seit ab bis zur vorm nach einer einem einen")
+_WEAK = listed("der die das diese dieser dieses jede jeder jedes welche")
+_STRONG = listed("ein kein mein dein sein ihr unser")
+_RULERS = listed("alexander august benedikt franz friedrich georg gregor heinrich innozenz johannes josef joseph karl katharina leo leopold ludwig maximilian nikolaus otto paul peter philipp pius rudolf wilhelm elisabeth")
 
 
 _FEMININE_ENDINGS = ("e", "ung", "heit", "keit", "ion", "tät", "schaft", "ei", "ur")
@@ -58,7 +58,7 @@ def _roman(value: int, before: str, after: str) -> str | None:
     if name in _RULERS:
         article = "die" if name in ("katharina", "elisabeth") else "der"
         return f"{article} {_ordinal(value, '').capitalize()}"
-    chapters = "kapitel band teil akt artikel klasse stufe typ phase version abschnitt".split()
+    chapters = listed("kapitel band teil akt artikel klasse stufe typ phase version abschnitt")
     return str(value) if name in chapters or after in ("Weltkrieg", "Weltkriegs", "Weltkrieges") else None
 
 
@@ -92,13 +92,20 @@ LANGUAGE = Language(
         CNY         m|Yuan
     """),
     money_and=" und ",
-    magnitudes=words("Million = Million; Millionen = Millionen; Milliarde = Milliarde; Milliarden = Milliarden; Mio. = Millionen; Mrd. = Milliarden; Mio = Millionen; Mrd = Milliarden; Billionen = Billionen; Tsd. = Tausend"),
+    magnitudes=words("""
+        Million = f|Million; Millionen = f|Millionen; Milliarde = f|Milliarde; Milliarden = f|Milliarden
+        Mio. = f|Million|Millionen
+        Mrd. = f|Milliarde|Milliarden; Mio = f|Million|Millionen; Mrd = f|Milliarde|Milliarden
+        Billionen = f|Billionen; Tsd. = n|Tausend
+    """),
     units=nouns("""
-        km m|Kilometer; m m|Meter; cm m|Zentimeter; mm m|Millimeter; kg n|Kilogramm; g n|Gramm; mg n|Milligramm; t f|Tonne|Tonnen
+        km m|Kilometer; m m|Meter; cm m|Zentimeter; mm m|Millimeter; kg n|Kilogramm; g n|Gramm; mg n|Milligramm
+        t f|Tonne|Tonnen
         l,L m|Liter; ml m|Milliliter; km/h m|Kilometer pro Stunde; m/s m|Meter pro Sekunde
         °C n|Grad Celsius; °F n|Grad Fahrenheit; ° n|Grad; % n|Prozent; ‰ n|Promille
         m²,qm m|Quadratmeter; km² m|Quadratkilometer; m³ m|Kubikmeter
-        W n|Watt; kW n|Kilowatt; kWh f|Kilowattstunde|Kilowattstunden; V n|Volt; Hz n|Hertz; kHz n|Kilohertz; MHz n|Megahertz; GHz n|Gigahertz
+        W n|Watt; kW n|Kilowatt; kWh f|Kilowattstunde|Kilowattstunden; V n|Volt; Hz n|Hertz; kHz n|Kilohertz
+        MHz n|Megahertz; GHz n|Gigahertz
         KB,kB n|Kilobyte; MB n|Megabyte; GB n|Gigabyte; TB n|Terabyte; Mbit/s n|Megabit pro Sekunde
         h,Std. f|Stunde|Stunden; min,Min. f|Minute|Minuten; s,Sek. f|Sekunde|Sekunden; ms f|Millisekunde|Millisekunden
     """),
@@ -112,21 +119,37 @@ LANGUAGE = Language(
     symbols=words("""
         & = und; + = plus; @ = at; # = Raute; #1 = Nummer; = = gleich; < = kleiner als; > = größer als
         ≤ = höchstens; ≥ = mindestens; ≈ = ungefähr; ~ = ungefähr; × = mal; ÷ = geteilt durch
-        ± = plus minus; § = Paragraph; / = durch; ½ = einhalb; ¼ = ein Viertel; ¾ = drei Viertel; ² = hoch zwei; ³ = hoch drei
+        ± = plus minus; § = Paragraph; / = durch; ½ = einhalb; ¼ = ein Viertel; ¾ = drei Viertel; ² = hoch zwei
+        ³ = hoch drei
     """),
-    addresses=words(". = Punkt; @ = at; / = Schrägstrich; - = Bindestrich; _ = Unterstrich; : = Doppelpunkt; + = plus"),
+    addresses=words("""
+        . = Punkt; @ = at; / = Schrägstrich; - = Bindestrich; _ = Unterstrich; : = Doppelpunkt; + = plus
+    """),
     letters="a be ze de e eff ge ha i jott ka ell emm enn o pe ku err ess te u vau we iks üpsilon zett",
     more_letters={"Ä": "ä", "Ö": "ö", "Ü": "ü"},
     titles=words("""
-        Dr. = Doktor; Prof. = Professor; Hr. = Herr; Hrn. = Herrn; Fr.^ = Frau; St. = Sankt; Dipl.-Ing. = Diplom-Ingenieur
-        z.B. = zum Beispiel; d.h. = das heißt; u.a. = unter anderem; z.T. = zum Teil; i.d.R. = in der Regel; o.ä. = oder ähnliches
-        bzw. = beziehungsweise; ca. = circa; evtl. = eventuell; ggf. = gegebenenfalls; inkl. = inklusive; exkl. = exklusive; vgl. = vergleiche
-        Nr. = Nummer; S.# = Seite; Abb. = Abbildung; Bd.# = Band; Kap.# = Kapitel; Tel. = Telefon; Art.# = Artikel; Abs.# = Absatz
-        v.a. = vor allem; sog. = sogenannte; max. = maximal; min.# = mindestens; zzgl. = zuzüglich; bspw. = beispielsweise; geb. = geboren
-        u.U. = unter Umständen; m.E. = meines Erachtens; v.Chr. = vor Christus; n.Chr. = nach Christus; Jh. = Jahrhundert; vs. = gegen
+        Dr. = Doktor; Prof. = Professor; Hr. = Herr; Hrn. = Herrn; Fr.^ = Frau; St. = Sankt
+        Dipl.-Ing. = Diplom-Ingenieur
+        z.B. = zum Beispiel; d.h. = das heißt; u.a. = unter anderem; z.T. = zum Teil; i.d.R. = in der Regel
+        o.ä. = oder ähnliches
+        bzw. = beziehungsweise; ca. = circa; evtl. = eventuell; ggf. = gegebenenfalls; inkl. = inklusive
+        exkl. = exklusive; vgl. = vergleiche
+        Nr. = Nummer; S.# = Seite; Abb. = Abbildung; Bd.# = Band; Kap.# = Kapitel; Tel. = Telefon; Art.# = Artikel
+        Abs.# = Absatz
+        v.a. = vor allem; sog. = sogenannte; max. = maximal; min.# = mindestens; zzgl. = zuzüglich
+        bspw. = beispielsweise; geb. = geboren
+        u.U. = unter Umständen; m.E. = meines Erachtens; v.Chr. = vor Christus; n.Chr. = nach Christus
+        Jh. = Jahrhundert; vs. = gegen
         Co. = Co; Jr. = junior
     """),
-    closings=words("usw. = und so weiter; etc. = et cetera; Str. = Straße; u.s.w. = und so weiter; o.Ä. = oder Ähnliches; GmbH = ge emm be ha"),
-    plain_words="ab am an auf aus bei da das dem den der des die du ein er es für hat ich ihr im in ist ja man mit nach nein nie nicht nur ob oder sie sind so um und uns vom von vor war was weg wer wie wir wo zu zum zur alle gut neu tag",
+    closings=words("""
+        usw. = und so weiter; etc. = et cetera; Str. = Straße; u.s.w. = und so weiter; o.Ä. = oder Ähnliches
+        GmbH = ge emm be ha
+    """),
+    plain_words=(
+        "ab am an auf aus bei da das dem den der des die du ein er es für hat ich ihr im in ist ja man mit "
+        "nach nein nie nicht nur ob oder sie sind so um und uns vom von vor war was weg wer wie wir wo zu zum "
+        "zur alle gut neu tag"
+    ),
     roman=_roman,
 )  # fmt: skip

@@ -1,6 +1,6 @@
 import re
 
-from more_server.text.languages.base import Language, moneys, nouns, num2words, words
+from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, words
 
 _CHAPTERS = (
     "act article book chapter class figure grade level mark part phase section stage table type version volume war"
@@ -37,7 +37,7 @@ def _time(hour: int, minute: int, _before: str) -> str:
     return f"{_cardinal(hour, '')} hundred hours"
 
 
-_TENS = "tens twenties thirties forties fifties sixties seventies eighties nineties".split()
+_TENS = listed("tens twenties thirties forties fifties sixties seventies eighties nineties")
 _DECADE = re.compile(r"(?<!\d)(?:(?P<century>1[1-9]|20)|(?<=[Tt]he ))(?P<tens>[1-9])0'?s\b")
 
 
@@ -49,9 +49,10 @@ def _phrases(text: str) -> str:
     return _DECADE.sub(decade, text)
 
 
-def _roman(value: int, before: str, _after: str) -> str | None:
+def _roman(value: int, before: str, after: str) -> str | None:
     name = before.lower()
-    if name in _RULERS.split():
+    # "Peter I think" is no king
+    if name in _RULERS.split() and (value > 1 or after in ("", "of", "and", "died", "reigned")):
         return "the " + _ordinal(value, "")
     return str(value) if name.removesuffix("s") in _CHAPTERS.split() else None
 
@@ -234,8 +235,11 @@ LANGUAGE = Language(
         p.m. = pee em
         Ph.D. = pee aitch dee
     """),
-    plain_words="a i am an as at be by do go he if in is it me my no of oh ok on or so to up us we all and any are bad big but "
-    "can day did for get god had has her him his hot how its let man new not now off old one our out own put red run "
-    "sad say see she the too top try two use was way who why win yes yet you stop only very this that must never",
+    plain_words=(
+        "a i am an as at be by do go he if in is it me my no of oh ok on or so to up us we all and any are "
+        "bad big but can day did for get god had has her him his hot how its let man new not now off old one "
+        "our out own put red run sad say see she the too top try two use was way who why win yes yet you stop "
+        "only very this that must never"
+    ),
     roman=_roman,
 )

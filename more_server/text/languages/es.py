@@ -1,14 +1,14 @@
 import re
 
-from more_server.text.languages.base import Language, moneys, nouns, num2words, words
+from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, words
 
-MONTHS = tuple("enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split())
+MONTHS = listed("enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre")
 _QUEENS = "isabel juana cristina catalina maría victoria margarita"
 
 
 _MASCULINE_IN_A = frozenset(
     "día días problema problemas sistema sistemas tema temas programa programas mapa mapas planeta planetas idioma idiomas "
-    "para a la las".split()
+    listed("para a la las")
 )
 
 
@@ -47,7 +47,7 @@ def _time(hour: int, minute: int, _before: str) -> str:
 
 def _roman(value: int, before: str, _after: str) -> str | None:
     name = before.lower()
-    if name in "siglo siglos capítulo tomo volumen acto parte título fase tipo nivel mundial".split():
+    if name in listed("siglo siglos capítulo tomo volumen acto parte título fase tipo nivel mundial"):
         return str(value)
     if not before[:1].isupper() or value == 1 and name != "carlos":
         return None
@@ -88,15 +88,20 @@ LANGUAGE = Language(
         CNY         m|yuan|yuanes
     """),
     money_and=" con ",
-    magnitudes=words("millón = millón; millones = millones; M = millones; mil millones = mil millones; billones = billones"),
+    magnitudes=words("""
+        millón = m|millón; millones = m|millones; M = m|millón|millones; mil millones = mil millones
+        billones = m|billones
+    """),
     magnitude_link="de {}".format,
     units=nouns("""
         km m|kilómetro|kilómetros; m m|metro|metros; cm m|centímetro|centímetros; mm m|milímetro|milímetros
-        kg m|kilogramo|kilogramos; g m|gramo|gramos; mg m|miligramo|miligramos; l,L m|litro|litros; ml m|mililitro|mililitros
+        kg m|kilogramo|kilogramos; g m|gramo|gramos; mg m|miligramo|miligramos; l,L m|litro|litros
+        ml m|mililitro|mililitros
         km/h m|kilómetro por hora|kilómetros por hora; m/s m|metro por segundo|metros por segundo
         °C m|grado Celsius|grados Celsius; °F m|grado Fahrenheit|grados Fahrenheit; ° m|grado|grados
         % m|por ciento; ‰ m|por mil
-        m² m|metro cuadrado|metros cuadrados; km² m|kilómetro cuadrado|kilómetros cuadrados; m³ m|metro cúbico|metros cúbicos
+        m² m|metro cuadrado|metros cuadrados; km² m|kilómetro cuadrado|kilómetros cuadrados
+        m³ m|metro cúbico|metros cúbicos
         W m|vatio|vatios; kW m|kilovatio|kilovatios; kWh m|kilovatio hora|kilovatios hora; V m|voltio|voltios
         Hz m|hercio|hercios; kHz m|kilohercio|kilohercios; MHz m|megahercio|megahercios; GHz m|gigahercio|gigahercios
         KB,kB m|kilobyte|kilobytes; MB m|megabyte|megabytes; GB m|gigabyte|gigabytes; TB m|terabyte|terabytes
@@ -110,19 +115,30 @@ LANGUAGE = Language(
     symbols=words("""
         & = y; + = más; @ = arroba; # = almohadilla; #1 = número; = = igual a; < = menor que; > = mayor que
         ≤ = menor o igual que; ≥ = mayor o igual que; ≈ = aproximadamente; ~ = unos; × = por; ÷ = dividido por
-        ± = más o menos; § = sección; / = sobre; ½ = un medio; ¼ = un cuarto; ¾ = tres cuartos; ² = al cuadrado; ³ = al cubo
+        ± = más o menos; § = sección; / = sobre; ½ = medio; ¼ = un cuarto; ¾ = tres cuartos; ² = al cuadrado
+        ³ = al cubo
     """),
     addresses=words(". = punto; @ = arroba; / = barra; - = guion; _ = guion bajo; : = dos puntos; + = más"),
     letters="a be ce de e efe ge hache i jota ka ele eme ene o pe cu erre ese te u uve uve-doble equis i-griega zeta",
     more_letters={"Ñ": "eñe"},
     titles=words("""
-        Sr. = señor; Sra. = señora; Srta. = señorita; Sres. = señores; Dr. = doctor; Dra. = doctora; Dña. = doña; D.^ = don
-        Ud. = usted; Uds. = ustedes; Vd. = usted; Prof. = profesor; St. = santo; Sto. = santo; Sta. = santa; Lic. = licenciado
-        Ing. = ingeniero; Gral. = general; p. ej. = por ejemplo; p.ej. = por ejemplo; pág. = página; págs. = páginas; núm. = número
-        n.º = número; nº = número; tel. = teléfono; aprox. = aproximadamente; Av. = avenida; Avda. = avenida; art.# = artículo
+        Sr. = señor; Sra. = señora; Srta. = señorita; Sres. = señores; Dr. = doctor; Dra. = doctora; Dña. = doña
+        D.^ = don
+        Ud. = usted; Uds. = ustedes; Vd. = usted; Prof. = profesor; St. = santo; Sto. = santo; Sta. = santa
+        Lic. = licenciado
+        Ing. = ingeniero; Gral. = general; p. ej. = por ejemplo; p.ej. = por ejemplo; pág. = página; págs. = páginas
+        núm. = número
+        n.º = número; nº = número; tel. = teléfono; aprox. = aproximadamente; Av. = avenida; Avda. = avenida
+        art.# = artículo
         vs. = contra; cap.# = capítulo; EE. UU. = Estados Unidos; EE.UU. = Estados Unidos; Jr. = júnior
     """),
-    closings=words("etc. = etcétera; Cía. = compañía; Co. = compañía; Ltd. = limitada; Ltda. = limitada; S.A. = ese a; a.C. = antes de Cristo; d.C. = después de Cristo"),
-    plain_words="onu ong ovni sida a al de del el en es la las le lo los me mi mis no o para pero por que se si sí su sus te tu tus un una uno y ya yo muy más con sin hoy qué ni hay fin dos tres oro luz paz sol mar",
+    closings=words("""
+        etc. = etcétera; Cía. = compañía; Co. = compañía; Ltd. = limitada; Ltda. = limitada; S.A. = ese a
+        a.C. = antes de Cristo; d.C. = después de Cristo
+    """),
+    plain_words=(
+        "onu ong ovni sida a al de del el en es la las le lo los me mi mis no o para pero por que se si sí su "
+        "sus te tu tus un una uno y ya yo muy más con sin hoy qué ni hay fin dos tres oro luz paz sol mar"
+    ),
     roman=_roman,
 )  # fmt: skip

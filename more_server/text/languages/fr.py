@@ -1,8 +1,8 @@
 import re
 
-from more_server.text.languages.base import Language, moneys, nouns, num2words, words
+from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, words
 
-MONTHS = tuple("janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split())
+MONTHS = listed("janvier février mars avril mai juin juillet août septembre octobre novembre décembre")
 
 
 _FEMININE = ("tion", "té", "ée", "ence", "ance", "ette", "esse", "ure", "ie", "aine", "heure", "minute", "seconde", "personne", "année", "fois", "page")
@@ -37,7 +37,7 @@ def _time(hour: int, minute: int, _before: str) -> str:
 
 
 def _roman(value: int, before: str, _after: str) -> str | None:
-    if before.lower() in "chapitre tome volume acte partie livre titre phase type niveau siècle mondiale article".split():
+    if before.lower() in listed("chapitre tome volume acte partie livre titre phase type niveau siècle mondiale article"):
         return str(value)
     if not before[:1].isupper():
         return None
@@ -85,19 +85,26 @@ LANGUAGE = Language(
         CNY         m|yuan|yuans
     """),
     money_and=" et ",
-    magnitudes=words("million = million; millions = millions; milliard = milliard; milliards = milliards; M = millions; Md = milliards; Mds = milliards"),
+    magnitudes=words("""
+        million = m|million; millions = m|millions; milliard = m|milliard; milliards = m|milliards
+        M = m|million|millions
+        Md = m|milliard|milliards; Mds = m|milliard|milliards
+    """),
     magnitude_link=_of,
     units=nouns("""
         km m|kilomètre|kilomètres; m m|mètre|mètres; cm m|centimètre|centimètres; mm m|millimètre|millimètres
-        kg m|kilogramme|kilogrammes; g m|gramme|grammes; mg m|milligramme|milligrammes; l,L m|litre|litres; ml,mL m|millilitre|millilitres
+        kg m|kilogramme|kilogrammes; g m|gramme|grammes; mg m|milligramme|milligrammes; l,L m|litre|litres
+        ml,mL m|millilitre|millilitres
         km/h m|kilomètre heure|kilomètres heure; m/s m|mètre par seconde|mètres par seconde
         °C m|degré Celsius|degrés Celsius; °F m|degré Fahrenheit|degrés Fahrenheit; ° m|degré|degrés
         % m|pour cent; ‰ m|pour mille
         m² m|mètre carré|mètres carrés; km² m|kilomètre carré|kilomètres carrés; m³ m|mètre cube|mètres cubes
         W m|watt|watts; kW m|kilowatt|kilowatts; kWh m|kilowattheure|kilowattheures; V m|volt|volts
         Hz m|hertz; kHz m|kilohertz; MHz m|mégahertz; GHz m|gigahertz
-        Ko,ko,KB m|kilooctet|kilooctets; Mo,MB m|mégaoctet|mégaoctets; Go,GB m|gigaoctet|gigaoctets; To,TB m|téraoctet|téraoctets
-        h f|heure|heures; min f|minute|minutes; mn f|minute|minutes; s f|seconde|secondes; ms f|milliseconde|millisecondes
+        Ko,ko,KB m|kilooctet|kilooctets; Mo,MB m|mégaoctet|mégaoctets; Go,GB m|gigaoctet|gigaoctets
+        To,TB m|téraoctet|téraoctets
+        h f|heure|heures; min f|minute|minutes; mn f|minute|minutes; s f|seconde|secondes
+        ms f|milliseconde|millisecondes
     """),
     months=MONTHS,
     date=_date,
@@ -109,18 +116,26 @@ LANGUAGE = Language(
     symbols=words("""
         & = et; + = plus; @ = arobase; # = dièse; #1 = numéro; = = égale; < = inférieur à; > = supérieur à
         ≤ = inférieur ou égal à; ≥ = supérieur ou égal à; ≈ = environ; ~ = environ; × = fois; ÷ = divisé par
-        ± = plus ou moins; § = paragraphe; / = sur; ½ = un demi; ¼ = un quart; ¾ = trois quarts; ² = au carré; ³ = au cube
+        ± = plus ou moins; § = paragraphe; / = sur; ½ = un demi; ¼ = un quart; ¾ = trois quarts; ² = au carré
+        ³ = au cube
     """),
     addresses=words(". = point; @ = arobase; / = slash; - = tiret; _ = tiret bas; : = deux points; + = plus"),
     letters="a bé cé dé e effe gé hache i ji ka elle emme enne o pé ku erre esse té u vé double-vé ixe i-grec zède",
     titles=words("""
-        M.^ = monsieur; Mr. = monsieur; Mr^ = monsieur; MM.^ = messieurs; Mme. = madame; Mme^ = madame; Mmes = mesdames; Mlle. = mademoiselle
-        Mlle^ = mademoiselle; Dr. = docteur; Dr^ = docteur; Pr.^ = professeur; Me^ = maître; St. = saint; St-^ = saint; Ste. = sainte
-        p. ex. = par exemple; p.ex. = par exemple; c.-à-d. = c'est-à-dire; cf. = voir; env. = environ; n° = numéro; nº = numéro; N° = numéro
+        M.^ = monsieur; Mr. = monsieur; Mr^ = monsieur; MM.^ = messieurs; Mme. = madame; Mme^ = madame
+        Mmes = mesdames; Mlle. = mademoiselle
+        Mlle^ = mademoiselle; Dr. = docteur; Dr^ = docteur; Pr.^ = professeur; Me^ = maître; St. = saint; St-^ = saint
+        Ste. = sainte
+        p. ex. = par exemple; p.ex. = par exemple; c.-à-d. = c'est-à-dire; cf. = voir; env. = environ; n° = numéro
+        nº = numéro; N° = numéro
         p.# = page; pp.# = pages; art.# = article; chap.# = chapitre; tél. = téléphone; av. J.-C. = avant Jésus-Christ
         apr. J.-C. = après Jésus-Christ; bd^ = boulevard; Jr. = junior; vs. = contre
     """),
     closings=words("etc. = et cetera; Cie. = compagnie; Co. = compagnie; Ltd. = limitée"),
-    plain_words="onu ong ovni sida à au aux ce ces de des du elle en est et il ils je la le les leur lui ma mais me mes moi mon ne nos non nous on ont ou où oui par pas pour qui que sa se ses si son sur ta te tes toi ton tu un une va vos vous y très sans avec tout fin jour nuit",
+    plain_words=(
+        "onu ong ovni sida à au aux ce ces de des du elle en est et il ils je la le les leur lui ma mais me "
+        "mes moi mon ne nos non nous on ont ou où oui par pas pour qui que sa se ses si son sur ta te tes toi "
+        "ton tu un une va vos vous y très sans avec tout fin jour nuit"
+    ),
     roman=_roman,
 )  # fmt: skip

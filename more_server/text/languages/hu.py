@@ -1,8 +1,8 @@
 import re
 
-from more_server.text.languages.base import Language, moneys, nouns, num2words, one_form, words
+from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, one_form, words
 
-MONTHS = tuple("január február március április május június július augusztus szeptember október november december".split())
+MONTHS = listed("január február március április május június július augusztus szeptember október november december")
 _PLACES = ("tized", "század", "ezred")
 
 
@@ -85,7 +85,7 @@ LANGUAGE = Language(
     character_limit=224,
     cardinal=_cardinal,
     ordinal=_ordinal,
-    ordinal_marks=dict.fromkeys("-dik -adik -edik -odik -ödik º".split(), ""),
+    ordinal_marks=dict.fromkeys(listed("-dik -adik -edik -odik -ödik º"), ""),
     dotted_ordinal=_dotted,
     decimal=",",
     thousands=". ",
@@ -110,12 +110,17 @@ LANGUAGE = Language(
         CHF         m|svájci frank
         CNY         m|jüan
     """),
-    magnitudes=words("ezer = ezer; millió = millió; milliárd = milliárd; billió = billió; M = millió; Mrd = milliárd"),
+    magnitudes=words("""
+        ezer = ezer; millió = millió; milliárd = milliárd; billió = billió; M = millió; Mrd = milliárd
+    """),
     units=nouns("""
-        km m|kilométer; m m|méter; cm m|centiméter; mm m|milliméter; kg m|kilogramm; g m|gramm; mg m|milligramm; l,L m|liter; ml m|milliliter; dkg m|dekagramm
-        km/h m|kilométer per óra; m/s m|méter per szekundum; °C m|Celsius-fok; °F m|Fahrenheit-fok; ° m|fok; % m|százalék; ‰ m|ezrelék
+        km m|kilométer; m m|méter; cm m|centiméter; mm m|milliméter; kg m|kilogramm; g m|gramm; mg m|milligramm
+        l,L m|liter; ml m|milliliter; dkg m|dekagramm
+        km/h m|kilométer per óra; m/s m|méter per szekundum; °C m|Celsius-fok; °F m|Fahrenheit-fok; ° m|fok
+        % m|százalék; ‰ m|ezrelék
         m² m|négyzetméter; km² m|négyzetkilométer; m³ m|köbméter; W m|watt; kW m|kilowatt; kWh m|kilowattóra; V m|volt
-        Hz m|hertz; kHz m|kilohertz; MHz m|megahertz; GHz m|gigahertz; KB,kB m|kilobájt; MB m|megabájt; GB m|gigabájt; TB m|terabájt
+        Hz m|hertz; kHz m|kilohertz; MHz m|megahertz; GHz m|gigahertz; KB,kB m|kilobájt; MB m|megabájt; GB m|gigabájt
+        TB m|terabájt
         h m|óra; min m|perc; mp m|másodperc; sec m|másodperc; ms m|ezredmásodperc
     """),
     suffixes=r"-[a-záéíóöőúüű]+",
@@ -135,10 +140,18 @@ LANGUAGE = Language(
     letters="á bé cé dé é ef gé há í jé ká el em en ó pé kú er es té ú vé dupla-vé iksz ipszilon zé",
     more_letters={"Á": "á", "É": "é", "Ö": "ö", "Ő": "ő", "Ü": "ü", "Ó": "ó", "Ú": "ú", "Í": "í"},
     titles=words("""
-        Dr. = doktor; Prof. = professzor; ifj. = ifjabb; id. = idősebb; Szt. = szent; pl. = például; ill. = illetve; kb. = körülbelül; ún. = úgynevezett
-        azaz = azaz; vö. = vesd össze; ld. = lásd; old. = oldal; tel. = telefon; u. = utca; krt. = körút; max. = maximum; min.# = minimum; db = darab; sz. = század; jr. = junior
+        Dr. = doktor; Prof. = professzor; ifj. = ifjabb; id. = idősebb; Szt. = szent; pl. = például; ill. = illetve
+        kb. = körülbelül; ún. = úgynevezett
+        azaz = azaz; vö. = vesd össze; ld. = lásd; old. = oldal; tel. = telefon; u. = utca; krt. = körút
+        max. = maximum; min.# = minimum; db = darab; sz. = század; jr. = junior
     """),
-    closings=words("stb. = és a többi; i.e. = időszámításunk előtt; i.sz. = időszámításunk szerint; Kft. = ká ef té; Zrt. = zé er té; Nyrt. = en ipszilon er té; Bt. = bé té"),
-    plain_words="a az ez azt ezt be bár ki le fel el ha hát hogy ide itt jó kell két egy egyet is én te ő mi ti ők meg mert már még most ne nem csak de és ott sem van vagy volt jön jól nő úr ma nap éj",
+    closings=words("""
+        stb. = és a többi; i.e. = időszámításunk előtt; i.sz. = időszámításunk szerint; Kft. = ká ef té
+        Zrt. = zé er té; Nyrt. = en ipszilon er té; Bt. = bé té
+    """),
+    plain_words=(
+        "a az ez azt ezt be bár ki le fel el ha hát hogy ide itt jó kell két egy egyet is én te ő mi ti ők "
+        "meg mert már még most ne nem csak de és ott sem van vagy volt jön jól nő úr ma nap éj"
+    ),
     roman=_roman,
 )  # fmt: skip

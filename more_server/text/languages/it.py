@@ -1,9 +1,9 @@
 import re
 
-from more_server.text.languages.base import Language, moneys, nouns, num2words, words
+from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, words
 
-MONTHS = tuple("gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre".split())
-_QUEENS = "elisabetta caterina maria vittoria cristina margherita".split()
+MONTHS = listed("gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre")
+_QUEENS = listed("elisabetta caterina maria vittoria cristina margherita")
 _DEGREE_ORDINAL = re.compile(r"(?<![\d.,])(\d|10)°(?=\s[a-zà-ù])")
 
 
@@ -15,7 +15,8 @@ def _gender_of(noun: str) -> str:
 def _cardinal(n: int, gender: str) -> str:
     if n == 1 and gender:
         return "una" if gender == "f" else "un"
-    return num2words(n, "it").replace(",", "")
+    # num2words contracts one vowel too many: centodicotto
+    return num2words(n, "it").replace(",", "").replace("dicotto", "diciotto")
 
 
 def _ordinal(n: int, form: str) -> str:
@@ -40,7 +41,7 @@ def _phrases(text: str) -> str:
 
 def _roman(value: int, before: str, after: str) -> str | None:
     name = before.lower()
-    if name in "capitolo tomo volume atto parte libro titolo fase tipo livello articolo".split():
+    if name in listed("capitolo tomo volume atto parte libro titolo fase tipo livello articolo"):
         return str(value)
     if after.lower() == "secolo" or name in ("secolo", "secoli"):
         return _ordinal(value, "")
@@ -81,15 +82,23 @@ LANGUAGE = Language(
         CNY         m|yuan
     """),
     money_and=" e ",
-    magnitudes=words("milione = milione; milioni = milioni; miliardo = miliardo; miliardi = miliardi; mln = milioni; mld = miliardi"),
+    magnitudes=words("""
+        milione = m|milione; milioni = m|milioni; miliardo = m|miliardo; miliardi = m|miliardi
+        mln = m|milione|milioni
+        mld = m|miliardo|miliardi
+    """),
     magnitude_link="di {}".format,
     units=nouns("""
         km m|chilometro|chilometri; m m|metro|metri; cm m|centimetro|centimetri; mm m|millimetro|millimetri
-        kg m|chilogrammo|chilogrammi; g m|grammo|grammi; mg m|milligrammo|milligrammi; l,L m|litro|litri; ml m|millilitro|millilitri
+        kg m|chilogrammo|chilogrammi; g m|grammo|grammi; mg m|milligrammo|milligrammi; l,L m|litro|litri
+        ml m|millilitro|millilitri
         km/h m|chilometro orario|chilometri orari; m/s m|metro al secondo|metri al secondo
-        °C m|grado Celsius|gradi Celsius; °F m|grado Fahrenheit|gradi Fahrenheit; ° m|grado|gradi; % m|per cento; ‰ m|per mille
-        m²,mq m|metro quadrato|metri quadrati; km² m|chilometro quadrato|chilometri quadrati; m³ m|metro cubo|metri cubi
-        W m|watt; kW m|kilowatt; kWh m|kilowattora; V m|volt; Hz m|hertz; kHz m|kilohertz; MHz m|megahertz; GHz m|gigahertz
+        °C m|grado Celsius|gradi Celsius; °F m|grado Fahrenheit|gradi Fahrenheit; ° m|grado|gradi; % m|per cento
+        ‰ m|per mille
+        m²,mq m|metro quadrato|metri quadrati; km² m|chilometro quadrato|chilometri quadrati
+        m³ m|metro cubo|metri cubi
+        W m|watt; kW m|kilowatt; kWh m|kilowattora; V m|volt; Hz m|hertz; kHz m|kilohertz; MHz m|megahertz
+        GHz m|gigahertz
         KB,kB m|kilobyte; MB m|megabyte; GB m|gigabyte; TB m|terabyte
         h f|ora|ore; min m|minuto|minuti; s m|secondo|secondi; ms m|millisecondo|millisecondi
     """),
@@ -102,17 +111,31 @@ LANGUAGE = Language(
     symbols=words("""
         & = e; + = più; @ = chiocciola; # = cancelletto; #1 = numero; = = uguale a; < = minore di; > = maggiore di
         ≤ = minore o uguale a; ≥ = maggiore o uguale a; ≈ = circa; ~ = circa; × = per; ÷ = diviso
-        ± = più o meno; § = paragrafo; / = su; ½ = un mezzo; ¼ = un quarto; ¾ = tre quarti; ² = al quadrato; ³ = al cubo
+        ± = più o meno; § = paragrafo; / = su; ½ = un mezzo; ¼ = un quarto; ¾ = tre quarti; ² = al quadrato
+        ³ = al cubo
     """),
-    addresses=words(". = punto; @ = chiocciola; / = barra; - = trattino; _ = trattino basso; : = due punti; + = più"),
+    addresses=words("""
+        . = punto; @ = chiocciola; / = barra; - = trattino; _ = trattino basso; : = due punti; + = più
+    """),
     letters="a bi ci di e effe gi acca i i-lunga kappa elle emme enne o pi cu erre esse ti u vu doppia-vu ics ipsilon zeta",
     titles=words("""
-        Sig. = signor; Sig.ra = signora; Sig.na = signorina; Sigg. = signori; Dr. = dottor; Dott. = dottor; Dott.ssa = dottoressa
-        Prof. = professor; Prof.ssa = professoressa; Ing. = ingegner; Avv. = avvocato; On. = onorevole; St. = santo; S.^ = san
-        ad es. = ad esempio; p.es. = per esempio; es.# = esempio; cfr. = confronta; pag. = pagina; pagg. = pagine; n.# = numero
-        tel. = telefono; ca. = circa; art.# = articolo; cap.# = capitolo; fig.# = figura; vs. = contro; Jr. = junior; c.a. = circa
+        Sig. = signor; Sig.ra = signora; Sig.na = signorina; Sigg. = signori; Dr. = dottor; Dott. = dottor
+        Dott.ssa = dottoressa
+        Prof. = professor; Prof.ssa = professoressa; Ing. = ingegner; Avv. = avvocato; On. = onorevole; St. = santo
+        S.^ = san
+        ad es. = ad esempio; p.es. = per esempio; es.# = esempio; cfr. = confronta; pag. = pagina; pagg. = pagine
+        n.# = numero
+        tel. = telefono; ca. = circa; art.# = articolo; cap.# = capitolo; fig.# = figura; vs. = contro; Jr. = junior
+        c.a. = circa
     """),
-    closings=words("ecc. = eccetera; etc. = eccetera; S.p.A. = esse pi a; SpA = esse pi a; S.r.l. = esse erre elle; Co. = compagnia; Ltd. = limitata; a.C. = avanti Cristo; d.C. = dopo Cristo"),
-    plain_words="onu a ad al alla che chi ci come con così da dal dei del di e ed è fa fu gli ha hai hanno ho i il in io la le lei li lo lui ma me mi mio ne no noi non o per più poi qui se sei si sì sia sono su sul te ti tu tua tuo un una uno va vi voi oggi mai due tre",
+    closings=words("""
+        ecc. = eccetera; etc. = eccetera; S.p.A. = esse pi a; SpA = esse pi a; S.r.l. = esse erre elle
+        Co. = compagnia; Ltd. = limitata; a.C. = avanti Cristo; d.C. = dopo Cristo
+    """),
+    plain_words=(
+        "onu rai a ad al alla che chi ci come con così da dal dei del di e ed è fa fu gli ha hai hanno ho i "
+        "il in io la le lei li lo lui ma me mi mio ne no noi non o per più poi qui se sei si sì sia sono su "
+        "sul te ti tu tua tuo un una uno va vi voi oggi mai due tre"
+    ),
     roman=_roman,
 )  # fmt: skip

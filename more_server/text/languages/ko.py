@@ -1,10 +1,10 @@
 import re
 
-from more_server.text.languages.base import Language, Noun, moneys, nouns, num2words, one_form, words
+from more_server.text.languages.base import Language, Noun, listed, moneys, nouns, num2words, one_form, words
 
-_ONES = ("", *"한 두 세 네 다섯 여섯 일곱 여덟 아홉".split())
-_TENS = ("", *"열 스물 서른 마흔 쉰 예순 일흔 여든 아흔".split())
-_COUNTERS = "개 명 살 시 마리 권 잔 병 대 장 벌 채 켤레 송이 그루 자루 사람 시간 가지 군데 곳 달 번째 분이 분의 분은 분께".split()
+_ONES = ("", *listed("한 두 세 네 다섯 여섯 일곱 여덟 아홉"))
+_TENS = ("", *listed("열 스물 서른 마흔 쉰 예순 일흔 여든 아흔"))
+_COUNTERS = listed("개 명 살 시 마리 권 잔 병 대 장 벌 채 켤레 송이 그루 자루 사람 시간 가지 군데 곳 달 번째 분이 분의 분은 분께")
 
 
 def _native(n: int) -> str:

@@ -1,8 +1,8 @@
 import re
 
-from more_server.text.languages.base import Language, moneys, nouns, num2words, words
+from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, words
 
-MONTHS = tuple("stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia".split())
+MONTHS = listed("stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia")
 _NO_ORDINALS = ("cztery", "trzy")
 _ENDINGS = {"n": ("e", "ie"), "g": ("ego", "iego"), "l": ("ym", "im"), "f": ("a", "a"), "fl": ("ej", "iej")}
 
@@ -51,7 +51,7 @@ def _date(day: int, month: int, year: int | None, _before: str) -> str:
 
 
 def _time(hour: int, minute: int, before: str) -> str:
-    oblique = before.lower() in "o po od do przed około koło godzinie godziny".split()
+    oblique = before.lower() in listed("o po od do przed około koło godzinie godziny")
     spelt = _ordinal(hour, "fl" if oblique else "f") if hour else "zero"
     if not minute:
         return spelt
@@ -59,7 +59,7 @@ def _time(hour: int, minute: int, before: str) -> str:
 
 
 _DATE_YEAR = re.compile(r"(\d{1,2}\.\d{1,2}\.\d{4}) ?(?:r\.|roku\b)")
-_YEAR = re.compile(r"(?<![\w.])(?P<before>[Ww] )?(?P<year>[12]\d{3}) ?(?:r\.(?!\w)|roku\b)|(?<!\w)(?P<rok>[Rr]ok) (?P<plain>[12]\d{3})(?![\d.,])")
+_YEAR = re.compile(r"(?<![\w.])(?P<before>[Ww] )?(?P<year>[12]\d{3}) ?(?:r\.(?!\w)|roku\b)|(?<!\w)(?P<rok>[Rr]ok) (?P<plain>[12]\d{3})(?!\d|[.,]\d)")
 
 
 def _phrases(text: str) -> str:
@@ -76,7 +76,7 @@ def _roman(value: int, before: str, after: str) -> str | None:
         return _ordinal(value, {"wiek": "", "wieku": "l" if before.lower() in ("w", "we") else "g", "w": ""}[after])
     if after in ("wojna", "wojny", "wojnie", "Wojna", "Rzeczpospolita"):
         return _ordinal(value, "f" if after[-1] == "a" else "fl")
-    if before.lower() in "rozdział tom część akt typ klasa etap faza".split():
+    if before.lower() in listed("rozdział tom część akt typ klasa etap faza"):
         return str(value)
     return _ordinal(value, "") if before[:1].isupper() and value > 1 else None
 
@@ -112,25 +112,38 @@ LANGUAGE = Language(
         CHF         m|frank szwajcarski|franki szwajcarskie|franków szwajcarskich|franka szwajcarskiego
         CNY         m|juan|juany|juanów|juana
     """),
-    magnitudes=words("tysiąc = tysiąc; tysiące = tysiące; tysięcy = tysięcy; milion = milion; miliony = miliony; milionów = milionów; miliarda = miliarda; miliona = miliona; miliard = miliard; miliardy = miliardy; miliardów = miliardów; tys. = tysięcy; mln = milionów; mld = miliardów"),
+    magnitudes=words("""
+        tysiąc = m|tysiąc; tysiące = m|tysiące; tysięcy = m|tysięcy; milion = m|milion; miliony = m|miliony
+        milionów = m|milionów; miliona = m|miliona; miliard = m|miliard; miliardy = m|miliardy
+        miliardów = m|miliardów
+        miliarda = m|miliarda; tys. = m|tysiąc|tysiące|tysięcy|tysiąca; mln = m|milion|miliony|milionów|miliona
+        mld = m|miliard|miliardy|miliardów|miliarda
+    """),
     units=nouns("""
-        km m|kilometr|kilometry|kilometrów|kilometra; m m|metr|metry|metrów|metra; cm m|centymetr|centymetry|centymetrów|centymetra
-        mm m|milimetr|milimetry|milimetrów|milimetra; kg m|kilogram|kilogramy|kilogramów|kilograma; g m|gram|gramy|gramów|grama
-        mg m|miligram|miligramy|miligramów|miligrama; l,L m|litr|litry|litrów|litra; ml m|mililitr|mililitry|mililitrów|mililitra
+        km m|kilometr|kilometry|kilometrów|kilometra; m m|metr|metry|metrów|metra
+        cm m|centymetr|centymetry|centymetrów|centymetra
+        mm m|milimetr|milimetry|milimetrów|milimetra; kg m|kilogram|kilogramy|kilogramów|kilograma
+        g m|gram|gramy|gramów|grama
+        mg m|miligram|miligramy|miligramów|miligrama; l,L m|litr|litry|litrów|litra
+        ml m|mililitr|mililitry|mililitrów|mililitra
         km/h m|kilometr na godzinę|kilometry na godzinę|kilometrów na godzinę|kilometra na godzinę
         m/s m|metr na sekundę|metry na sekundę|metrów na sekundę|metra na sekundę
         °C m|stopień Celsjusza|stopnie Celsjusza|stopni Celsjusza|stopnia Celsjusza
-        °F m|stopień Fahrenheita|stopnie Fahrenheita|stopni Fahrenheita|stopnia Fahrenheita; ° m|stopień|stopnie|stopni|stopnia
+        °F m|stopień Fahrenheita|stopnie Fahrenheita|stopni Fahrenheita|stopnia Fahrenheita
+        ° m|stopień|stopnie|stopni|stopnia
         % m|procent|procent|procent|procent; ‰ m|promil|promile|promili|promila
         m² m|metr kwadratowy|metry kwadratowe|metrów kwadratowych|metra kwadratowego
         km² m|kilometr kwadratowy|kilometry kwadratowe|kilometrów kwadratowych|kilometra kwadratowego
         m³ m|metr sześcienny|metry sześcienne|metrów sześciennych|metra sześciennego
         W m|wat|waty|watów|wata; kW m|kilowat|kilowaty|kilowatów|kilowata; V m|wolt|wolty|woltów|wolta
         kWh f|kilowatogodzina|kilowatogodziny|kilowatogodzin|kilowatogodziny
-        Hz m|herc|herce|herców|herca; kHz m|kiloherc|kiloherce|kiloherców|kiloherca; MHz m|megaherc|megaherce|megaherców|megaherca
-        GHz m|gigaherc|gigaherce|gigaherców|gigaherca; KB,kB m|kilobajt|kilobajty|kilobajtów|kilobajta; MB m|megabajt|megabajty|megabajtów|megabajta
+        Hz m|herc|herce|herców|herca; kHz m|kiloherc|kiloherce|kiloherców|kiloherca
+        MHz m|megaherc|megaherce|megaherców|megaherca
+        GHz m|gigaherc|gigaherce|gigaherców|gigaherca; KB,kB m|kilobajt|kilobajty|kilobajtów|kilobajta
+        MB m|megabajt|megabajty|megabajtów|megabajta
         GB m|gigabajt|gigabajty|gigabajtów|gigabajta; TB m|terabajt|terabajty|terabajtów|terabajta
-        h,godz. f|godzina|godziny|godzin|godziny; min,min. f|minuta|minuty|minut|minuty; s,sek. f|sekunda|sekundy|sekund|sekundy
+        h,godz. f|godzina|godziny|godzin|godziny; min,min. f|minuta|minuty|minut|minuty
+        s,sek. f|sekunda|sekundy|sekund|sekundy
         ms f|milisekunda|milisekundy|milisekund|milisekundy
     """),
     months=MONTHS,
@@ -138,22 +151,33 @@ LANGUAGE = Language(
     month_day=(r"(?P<day>\d{1,2})\.? (?P<month>{months})(?: (?P<year>\d{4})(?: ?r\.| roku\b)?)?(?!\w)",),
     time=_time,
     phrases=_phrases,
-    range_word=" do ",
+    range_word=" ",
     symbols=words("""
         & = i; + = plus; @ = małpa; # = krzyżyk; #1 = numer; = = równa się; < = mniejsze niż; > = większe niż
         ≤ = najwyżej; ≥ = co najmniej; ≈ = około; ~ = około; × = razy; ÷ = podzielić przez
-        ± = plus minus; § = paragraf; / = przez; ½ = pół; ¼ = jedna czwarta; ¾ = trzy czwarte; ² = do kwadratu; ³ = do sześcianu
+        ± = plus minus; § = paragraf; / = przez; ½ = pół; ¼ = jedna czwarta; ¾ = trzy czwarte; ² = do kwadratu
+        ³ = do sześcianu
     """),
     addresses=words(". = kropka; @ = małpa; / = ukośnik; - = myślnik; _ = podkreślnik; : = dwukropek; + = plus"),
     letters="a be ce de e ef gie ha i jot ka el em en o pe ku er es te u fau wu iks igrek zet",
     more_letters={"Ł": "eł", "Ś": "eś", "Ż": "żet", "Ź": "ziet", "Ć": "cie", "Ń": "eń", "Ó": "o kreskowane", "Ą": "ą", "Ę": "ę"},
     titles=words("""
-        dr = doktor; dr. = doktor; prof. = profesor; mgr = magister; inż. = inżynier; p.^ = pan; św. = święty; ks. = ksiądz; gen. = generał; płk = pułkownik
-        np. = na przykład; tzn. = to znaczy; tzw. = tak zwany; m.in. = między innymi; ok. = około; tj. = to jest; wg = według; ww. = wyżej wymieniony
-        ul. = ulica; al. = aleja; pl.^ = plac; godz. = godzina; str.# = strona; nr = numer; tel. = telefon; poz.# = pozycja; art.# = artykuł; ust.# = ustęp; rozdz.# = rozdział
+        dr = doktor; dr. = doktor; prof. = profesor; mgr = magister; inż. = inżynier; p.^ = pan; św. = święty
+        ks. = ksiądz; gen. = generał; płk = pułkownik
+        np. = na przykład; tzn. = to znaczy; tzw. = tak zwany; m.in. = między innymi; ok. = około; tj. = to jest
+        wg = według; ww. = wyżej wymieniony
+        ul. = ulica; al. = aleja; pl.^ = plac; godz.# = godzina; str.# = strona; nr = numer; tel. = telefon
+        poz.# = pozycja; art.# = artykuł; ust.# = ustęp; rozdz.# = rozdział
         pkt.# = punkt; zob. = zobacz; por. = porównaj; jr. = junior
     """),
-    closings=words("itd. = i tak dalej; itp. = i tym podobne; etc. = et cetera; n.e. = naszej ery; p.n.e. = przed naszą erą; sp. z o.o. = spółka z o o; S.A. = es a"),
-    plain_words="a aby ale bo by być co coś czy dla do dwa go gdy i ich ile im ja jak jest jej już kto ma mi mnie my na nad nam nas nie nic niż no o od on ona oni ono oraz po pod pan przy raz są się tak tam te tej ten to tu ty tym u w we wy z za ze że rok dom król",
+    closings=words("""
+        itd. = i tak dalej; itp. = i tym podobne; etc. = et cetera; n.e. = naszej ery; p.n.e. = przed naszą erą
+        sp. z o.o. = spółka z o o; S.A. = es a
+    """),
+    plain_words=(
+        "a aby ale bo by być co coś czy dla do dwa go gdy i ich ile im ja jak jest jej już kto ma mi mnie my "
+        "na nad nam nas nie nic niż no o od on ona oni ono oraz po pod pan przy raz są się tak tam te tej ten "
+        "to tu ty tym u w we wy z za ze że rok dom król"
+    ),
     roman=_roman,
 )  # fmt: skip

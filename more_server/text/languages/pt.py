@@ -1,14 +1,14 @@
 import re
 
-from more_server.text.languages.base import Language, moneys, nouns, num2words, words
+from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, words
 
-MONTHS = tuple("janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro".split())
-_QUEENS = "maria isabel elizabeth catarina vitória margarida".split()
+MONTHS = listed("janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro")
+_QUEENS = listed("maria isabel elizabeth catarina vitória margarida")
 
 
 _MASCULINE_IN_A = frozenset(
     "dia dias problema problemas sistema sistemas tema temas programa programas mapa mapas planeta planetas idioma idiomas "
-    "para a da na".split()
+    listed("para a da na")
 )
 
 
@@ -44,7 +44,7 @@ def _time(hour: int, minute: int, _before: str) -> str:
 
 def _roman(value: int, before: str, _after: str) -> str | None:
     name = before.lower()
-    if name in "século séculos capítulo tomo volume ato parte título fase tipo nível artigo mundial".split():
+    if name in listed("século séculos capítulo tomo volume ato parte título fase tipo nível artigo mundial"):
         return str(value)
     if not before[:1].isupper() or (value == 1 and name not in ("pedro", "joão")):
         return None
@@ -81,14 +81,20 @@ LANGUAGE = Language(
         CNY         m|yuan|yuans
     """),
     money_and=" e ",
-    magnitudes=words("milhão = milhão; milhões = milhões; bilhão = bilhão; bilhões = bilhões; mi = milhões; bi = bilhões; trilhões = trilhões"),
+    magnitudes=words("""
+        milhão = m|milhão; milhões = m|milhões; bilhão = m|bilhão; bilhões = m|bilhões; mi = m|milhão|milhões
+        bi = m|bilhão|bilhões; trilhões = m|trilhões
+    """),
     magnitude_link="de {}".format,
     units=nouns("""
         km m|quilômetro|quilômetros; m m|metro|metros; cm m|centímetro|centímetros; mm m|milímetro|milímetros
-        kg m|quilograma|quilogramas; g m|grama|gramas; mg m|miligrama|miligramas; l,L m|litro|litros; ml m|mililitro|mililitros
+        kg m|quilograma|quilogramas; g m|grama|gramas; mg m|miligrama|miligramas; l,L m|litro|litros
+        ml m|mililitro|mililitros
         km/h m|quilômetro por hora|quilômetros por hora; m/s m|metro por segundo|metros por segundo
-        °C m|grau Celsius|graus Celsius; °F m|grau Fahrenheit|graus Fahrenheit; ° m|grau|graus; % m|por cento; ‰ m|por mil
-        m² m|metro quadrado|metros quadrados; km² m|quilômetro quadrado|quilômetros quadrados; m³ m|metro cúbico|metros cúbicos
+        °C m|grau Celsius|graus Celsius; °F m|grau Fahrenheit|graus Fahrenheit; ° m|grau|graus; % m|por cento
+        ‰ m|por mil
+        m² m|metro quadrado|metros quadrados; km² m|quilômetro quadrado|quilômetros quadrados
+        m³ m|metro cúbico|metros cúbicos
         W m|watt|watts; kW m|quilowatt|quilowatts; kWh m|quilowatt-hora|quilowatts-hora; V m|volt|volts
         Hz m|hertz; kHz m|quilohertz; MHz m|megahertz; GHz m|gigahertz
         KB,kB m|kilobyte|kilobytes; MB m|megabyte|megabytes; GB m|gigabyte|gigabytes; TB m|terabyte|terabytes
@@ -104,17 +110,29 @@ LANGUAGE = Language(
     symbols=words("""
         & = e; + = mais; @ = arroba; # = cerquilha; #1 = número; = = igual a; < = menor que; > = maior que
         ≤ = menor ou igual a; ≥ = maior ou igual a; ≈ = aproximadamente; ~ = cerca de; × = vezes; ÷ = dividido por
-        ± = mais ou menos; § = parágrafo; / = sobre; ½ = meio; ¼ = um quarto; ¾ = três quartos; ² = ao quadrado; ³ = ao cubo
+        ± = mais ou menos; § = parágrafo; / = sobre; ½ = meio; ¼ = um quarto; ¾ = três quartos; ² = ao quadrado
+        ³ = ao cubo
     """),
     addresses=words(". = ponto; @ = arroba; / = barra; - = hífen; _ = sublinhado; : = dois pontos; + = mais"),
     letters="a bê cê dê é efe gê agá i jota cá ele eme ene ó pê quê erre esse tê u vê dáblio xis ípsilon zê",
     titles=words("""
-        Sr. = senhor; Sra. = senhora; Srta. = senhorita; Srs. = senhores; Dr. = doutor; Dra. = doutora; Prof. = professor; Profa. = professora
-        Eng. = engenheiro; D.^ = dom; St. = santo; Sto. = santo; Sta. = santa; Exmo. = excelentíssimo; V.Exa. = vossa excelência
-        p. ex. = por exemplo; p.ex. = por exemplo; ex.: = exemplo:; pág. = página; págs. = páginas; nº = número; n.º = número; n° = número
-        tel. = telefone; aprox. = aproximadamente; Av. = avenida; R.^ = rua; art.# = artigo; cap.# = capítulo; vs. = contra; Jr. = júnior
+        Sr. = senhor; Sra. = senhora; Srta. = senhorita; Srs. = senhores; Dr. = doutor; Dra. = doutora
+        Prof. = professor; Profa. = professora
+        Eng. = engenheiro; D.^ = dom; St. = santo; Sto. = santo; Sta. = santa; Exmo. = excelentíssimo
+        V.Exa. = vossa excelência
+        p. ex. = por exemplo; p.ex. = por exemplo; ex.: = exemplo:; pág. = página; págs. = páginas; nº = número
+        n.º = número; n° = número
+        tel. = telefone; aprox. = aproximadamente; Av. = avenida; R.^ = rua; art.# = artigo; cap.# = capítulo
+        vs. = contra; Jr. = júnior
     """),
-    closings=words("etc. = etcétera; Cia. = companhia; Co. = companhia; Ltda. = limitada; Ltd. = limitada; S.A. = esse a; a.C. = antes de Cristo; d.C. = depois de Cristo"),
-    plain_words="onu ong ovni sida a ao as com como da das de dele do dos e é ela ele em era essa esse eu foi há já lá mais mas me meu na nas não nem no nos nós o os ou para pela pelo por que quem se sem ser seu só sua são tem um uma vai você oi bom boa dia fim rei mar sol luz paz",
+    closings=words("""
+        etc. = etcétera; Cia. = companhia; Co. = companhia; Ltda. = limitada; Ltd. = limitada; S.A. = esse a
+        a.C. = antes de Cristo; d.C. = depois de Cristo
+    """),
+    plain_words=(
+        "onu ong ovni sida a ao as com como da das de dele do dos e é ela ele em era essa esse eu foi há já "
+        "lá mais mas me meu na nas não nem no nos nós o os ou para pela pelo por que quem se sem ser seu só "
+        "sua são tem um uma vai você oi bom boa dia fim rei mar sol luz paz"
+    ),
     roman=_roman,
 )  # fmt: skip

@@ -1,18 +1,18 @@
 import re
 
-from more_server.text.languages.base import Language, moneys, nouns, one_form, words
+from more_server.text.languages.base import Language, listed, moneys, nouns, one_form, words
 
-MONTHS = tuple("Ocak Şubat Mart Nisan Mayıs Haziran Temmuz Ağustos Eylül Ekim Kasım Aralık".split())
-_ONES = ("", *"bir iki üç dört beş altı yedi sekiz dokuz".split())
-_TENS = ("", *"on yirmi otuz kırk elli altmış yetmiş seksen doksan".split())
+MONTHS = listed("Ocak Şubat Mart Nisan Mayıs Haziran Temmuz Ağustos Eylül Ekim Kasım Aralık")
+_ONES = ("", *listed("bir iki üç dört beş altı yedi sekiz dokuz"))
+_TENS = ("", *listed("on yirmi otuz kırk elli altmış yetmiş seksen doksan"))
 _SCALES = ((10**12, "trilyon"), (10**9, "milyar"), (10**6, "milyon"), (1000, "bin"))
 _ORDINALS = dict(
     pair.split(":")
-    for pair in (
+    for pair in listed(
         "sıfır:sıfırıncı bir:birinci iki:ikinci üç:üçüncü dört:dördüncü beş:beşinci altı:altıncı yedi:yedinci sekiz:sekizinci "
         "dokuz:dokuzuncu on:onuncu yirmi:yirminci otuz:otuzuncu kırk:kırkıncı elli:ellinci altmış:altmışıncı yetmiş:yetmişinci "
         "seksen:sekseninci doksan:doksanıncı yüz:yüzüncü bin:bininci milyon:milyonuncu milyar:milyarıncı trilyon:trilyonuncu"
-    ).split()
+)
 )
 
 
@@ -69,7 +69,7 @@ LANGUAGE = Language(
     character_limit=226,
     cardinal=_cardinal,
     ordinal=_ordinal,
-    ordinal_marks=dict.fromkeys("inci ıncı uncu üncü nci ncı ncu ncü 'inci 'ıncı 'uncu 'üncü 'nci 'ncı 'ncu 'ncü º".split(), ""),
+    ordinal_marks=dict.fromkeys(listed("inci ıncı uncu üncü nci ncı ncu ncü 'inci 'ıncı 'uncu 'üncü 'nci 'ncı 'ncu 'ncü º"), ""),
     dotted_ordinal=_dotted,
     decimal=",",
     thousands=".",
@@ -95,9 +95,12 @@ LANGUAGE = Language(
     """),
     magnitudes=words("bin = bin; milyon = milyon; milyar = milyar; trilyon = trilyon"),
     units=nouns("""
-        km kilometre; m metre; cm santimetre; mm milimetre; kg kilogram; g,gr gram; mg miligram; l,L litre; ml mililitre
-        km/h,km/s,km/sa kilometre bölü saat; m/s metre bölü saniye; °C santigrat derece; °F fahrenhayt derece; ° derece; % yüzde {}; ‰ binde {}
-        m² metrekare; km² kilometrekare; m³ metreküp; W vat; kW kilovat; kWh kilovat saat; V volt; Hz hertz; kHz kilohertz; MHz megahertz; GHz gigahertz
+        km kilometre; m metre; cm santimetre; mm milimetre; kg kilogram; g,gr gram; mg miligram; l,L litre
+        ml mililitre
+        km/h,km/s,km/sa saatte {} kilometre; m/s saniyede {} metre; °C santigrat derece; °F fahrenhayt derece
+        ° derece; % yüzde {}; ‰ binde {}
+        m² metrekare; km² kilometrekare; m³ metreküp; W vat; kW kilovat; kWh kilovat saat; V volt; Hz hertz
+        kHz kilohertz; MHz megahertz; GHz gigahertz
         KB,kB kilobayt; MB megabayt; GB gigabayt; TB terabayt; sa saat; dk dakika; sn,s saniye; ms milisaniye
     """),
     suffixes=r"'[a-zçğıöşü]+",
@@ -115,12 +118,17 @@ LANGUAGE = Language(
     letters="a be ce de e fe ge he ı je ke le me ne o pe kü re se te u ve çift-ve iks ye ze",
     more_letters={"Ç": "çe", "Ş": "şe", "Ö": "ö", "Ü": "ü", "Ğ": "yumuşak ge", "İ": "i"},
     titles=words("""
-        Dr. = doktor; Prof. = profesör; Doç. = doçent; Av. = avukat; Sn. = sayın; B.^ = bay; Bn. = bayan; Alb. = albay; Gen. = general; St. = sen
-        örn. = örneğin; bkz. = bakınız; yy. = yüzyıl; s.# = sayfa; no.# = numara; no:# = numara; tel. = telefon; Cad. = caddesi; Sok. = sokak; Mah. = mahallesi
+        Dr. = doktor; Prof. = profesör; Doç. = doçent; Av. = avukat; Sn. = sayın; B.^ = bay; Bn. = bayan; Alb. = albay
+        Gen. = general; St. = sen
+        örn. = örneğin; bkz. = bakınız; yy. = yüzyıl; s.# = sayfa; no.# = numara; no:# = numara; tel. = telefon
+        Cad. = caddesi; Sok. = sokak; Mah. = mahallesi
         yakl. = yaklaşık; byk. = büyük; vs. = vesaire; M.Ö. = milattan önce; M.S. = milattan sonra; Apt. = apartmanı
     """),
     closings=words("vb. = ve benzeri; vd. = ve diğerleri; A.Ş. = a şe; Ltd. = limited; Şti. = şirketi"),
-    plain_words="ama ben bir biz bu çok da daha de değil dün en evet gel git gün her hiç için ile ise iyi ki kim mi mı mu mü ne o on sen siz son şu tam üç ve ver ya yok var yol ev al",
+    plain_words=(
+        "ama ben bir biz bu çok da daha de değil dün en evet gel git gün her hiç için ile ise iyi ki kim mi "
+        "mı mu mü ne o on sen siz son şu tam üç ve ver ya yok var yol ev al"
+    ),
     roman=_roman,
     final_letters={"İ": "i", "I": "ı"},
 )  # fmt: skip

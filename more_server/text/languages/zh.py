@@ -3,7 +3,7 @@ import re
 from more_server.text.languages.base import Language, Noun, kanji_digits, moneys, nouns, one_form, words
 
 _DIGITS = "零一二三四五六七八九"
-_MEASURES = "个個位本张張只隻条條件次天年杯瓶家间間部辆輛颗顆块塊片份把双雙对對岁歲种種层層倍口名套台支座架匹头頭棵朵封场場句首篇项項股点點分秒小时"
+_MEASURES = "元个個位本张張只隻条條件次天年杯瓶家间間部辆輛颗顆块塊片份把双雙对對岁歲种種层層倍口名套台支座架匹头頭棵朵封场場句首篇项項股点點分秒小时"
 
 
 def _section(n: int) -> str:
@@ -96,7 +96,8 @@ LANGUAGE = Language(
     units=nouns("""
         km m|公里; m m|米; cm m|厘米; mm m|毫米; kg m|公斤; g m|克; mg m|毫克; l,L m|升; ml,mL m|毫升; km/h m|公里每小时; m/s m|米每秒
         °C m|摄氏度; °F m|华氏度; ° m|度; % 百分之{}; ‰ 千分之{}; m² m|平方米; km² m|平方公里; m³ m|立方米; W m|瓦; kW m|千瓦; kWh m|千瓦时; V m|伏
-        Hz m|赫兹; kHz m|千赫兹; MHz m|兆赫兹; GHz m|吉赫兹; KB,kB KB; MB m|兆; GB G B; TB T B; h m|小时; min m|分钟; s m|秒; ms m|毫秒
+        Hz m|赫兹; kHz m|千赫兹; MHz m|兆赫兹; GHz m|吉赫兹; KB,kB m|千字节; MB m|兆字节; GB m|吉字节; TB m|太字节; h m|小时; min m|分钟; s m|秒
+        ms m|毫秒
     """),
     months=tuple(f"{i}月" for i in range(1, 13)),
     date_order="ymd",
