@@ -8,7 +8,7 @@ _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$", re.M)
 _RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$", re.M)
 _TABLE_RULE = re.compile(r"^[ \t]*\|?(?:[ \t]*:?-{2,}:?[ \t]*\|)+[ \t]*(?::?-{2,}:?)?[ \t]*$", re.M)
 _TABLE_ROW = re.compile(r"^[ \t]*\|(.*)\|[ \t]*$", re.M)
-_HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+(.*?)[ \t#]*$", re.M)
+_HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]+(.*)$", re.M)
 _QUOTE_MARK = re.compile(r"^[ \t]*(?:>[ \t]?)+", re.M)
 _BULLET = re.compile(r"^[ \t]*[-*+•‣◦▪–][ \t]+(?:\[[ xX]\][ \t]+)?", re.M)
 _NUMBERED = re.compile(r"^[ \t]*(\d{1,2})[.)][ \t]+(?=\S)", re.M)
@@ -17,6 +17,7 @@ _IMAGE_OR_LINK = re.compile(
 )
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]{1,40}\]:?")
 _AUTOLINK = re.compile(r"<((?:https?://|mailto:)[^<>\s]{1,2000})>", re.I)
+_HEART = re.compile(r"(?<!\S)<3(?!\S)")
 _DROPPED_ELEMENT = re.compile(r"<(script|style)\b[^<>]{0,2000}>[^<]{0,20000}</\1\s*>", re.I)
 _COMMENT = re.compile(r"<!--[^<>]{0,5000}-->")
 _BLOCK_TAG = re.compile(
@@ -34,22 +35,22 @@ BREAK = _BREAK
 _SHORT_LINE = 45  # a hard-wrapped line is longer than this; a title, a list item or a verse is not
 _ENDS = ".!?:;,。！？；：，、।؟؛…"
 
-_QUOTE_SIGNS = "\"“”„‟«»‹›〝〞〟＂「」『』《》〈〉【】〔〕‚`´′″"
+_QUOTE_SIGNS = '"“”„‟«»‹›〝〞〟＂「」『』《》〈〉【】〔〕‚`´′″'
 _INNER_QUOTE = re.compile(rf"(?<=[^\W\d])[{_QUOTE_SIGNS}](?=[^\W\d])")
-_QUOTES = dict.fromkeys(map(ord, '"“”„‟«»‹›〝〞〟＂「」『』《》〈〉【】〔〕‚`´′″'), " ")
+_QUOTES = dict.fromkeys(map(ord, _QUOTE_SIGNS), " ")
 _APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼʹ＇‛"), "'")
-_DASHES = dict.fromkeys(map(ord, "–—―‒⸺⸻﹘"), "–") | dict.fromkeys(map(ord, "‐‑﹣"), "-") | {ord("−"): "-"}
-_SPACES = dict.fromkeys(
-    map(ord, "\t\v\f\u00a0\u1680\u180e\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))), " "
+_DASHES = dict.fromkeys(map(ord, "–—―‒⸺⸻﹘"), "–") | dict.fromkeys(map(ord, "‐‑﹣−"), "-")
+_WIDTHS = "\t\v\f\u00a0\u1680\u180e\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_SPACES = dict.fromkeys(map(ord, _WIDTHS), " ")
+_MARKS = str.maketrans(
+    dict.fromkeys("•‣|¦→⇒➜←", ", ")
+    | dict.fromkeys("⋅∙✕✖", "×")
+    | dict.fromkeys("⁄∕؍", "/")
+    | dict.fromkeys("⁓〜～", "~")
+    | {"…": "...", "⋯": "...", "‥": "..", "·": " ", "．": ".", "۔": ".", "＊": "*", "№": "#", "‽": "?", "॥": "।"}
+    | {"㎞": "km", "㎏": "kg", "㎡": "m²", "℃": "°C", "℉": "°F", "˚": "°", "٪": "%", "％": "%"}
+    | {"￥": "¥", "￡": "£", "￦": "₩", "﷼": " "}
 )
-_MARKS = {
-    ord("…"): "...", ord("⋯"): "...", ord("‥"): "..", ord("·"): " ", ord("•"): ", ", ord("‣"): ", ", ord("|"): ", ", ord("¦"): ", ",
-    ord("⁄"): "/", ord("∕"): "/", ord("．"): ".", ord("＊"): "*", ord("⋅"): "×", ord("∙"): "×", ord("✕"): "×", ord("✖"): "×",
-    ord("→"): ", ", ord("⇒"): ", ", ord("➜"): ", ", ord("←"): ", ", ord("¡"): " ", ord("¿"): " ", ord("№"): "#", ord("‽"): "?",
-    ord("㎞"): "km", ord("㎏"): "kg", ord("㎡"): "m²", ord("℃"): "°C", ord("℉"): "°F", ord("٪"): "%", ord("％"): "%", ord("º"): "º",
-    ord("‐"): "-", ord("٬"): "٬", ord("۔"): ".", ord("॥"): "।", ord("؍"): "/", ord("˚"): "°", ord("⁓"): "~", ord("〜"): "~", ord("～"): "~",
-    ord("￥"): "¥", ord("￡"): "£", ord("￦"): "₩", ord("﷼"): " ",
-}  # fmt: skip
 _TRANSLATE = _SPACES | _QUOTES | _APOSTROPHES | _DASHES | _MARKS
 _CJK_MARKS = str.maketrans(
     {"，": ", ", "！": "! ", "？": "? ", "；": "; ", "：": ": ", "。": ". ", "、": ", ", "（": "(", "）": ")"}
@@ -57,6 +58,8 @@ _CJK_MARKS = str.maketrans(
 
 _KEPT_FORMAT = "\u200c\u200d"  # joiners: letters of Hindi and Arabic depend on them
 _GROUPED = re.compile(r"(?<!\d)\d{1,3}(?:[\u00a0\u202f\u2009'’٬]\d{3})+(?!\d)")
+# ligatures, half-width katakana, and the mathematical letters that stand for bold and italics on social networks
+_COMPATIBLE = re.compile(r"[\ufb00-\ufb06\uff66-\uff9f\U0001d400-\U0001d7cb]+")
 _LONE_APOSTROPHE = re.compile(r"(?<!\w)'(?![stnmk] \w)|'(?!\w)")  # Dutch: 's avonds
 
 
@@ -69,8 +72,8 @@ def strip_markup(text: str) -> str:
         .replace("\u2029", "\n\n")
         .replace("\x85", "\n")
     )
-    text = text.replace(_BREAK, " ")
-    text = _AUTOLINK.sub(r"\1", text)
+    text = re.sub(r"[ \t]+", " ", text.replace(_BREAK, " "))
+    text = _HEART.sub(" ", _AUTOLINK.sub(r"\1", text))
     text = _COMMENT.sub(" ", _DROPPED_ELEMENT.sub(" ", text))
     text = _TAG.sub("", _BLOCK_TAG.sub(f"{_BREAK}\n", text))
     text = html.unescape(text)
@@ -79,7 +82,7 @@ def strip_markup(text: str) -> str:
     text = _FENCE.sub(_BREAK, text)
     text = _RULE.sub(_BREAK, _TABLE_RULE.sub("", text))
     text = _QUOTE_MARK.sub("", text)
-    text = _HEADING.sub(rf"{_BREAK}\1{_BREAK}", text)
+    text = _HEADING.sub(lambda m: _BREAK + m[1].rstrip(" \t#") + _BREAK, text)
     text = _TABLE_ROW.sub(lambda m: ", ".join(c.strip() for c in m[1].split("|") if c.strip()) + _BREAK, text)
     text = _BULLET.sub(_BREAK, text)
     # A lone "1. Mai" at the start of a line is an ordinal, not a list.
@@ -118,8 +121,14 @@ def characters(text: str, *, spaced: bool) -> str:
     text = _INNER_QUOTE.sub("", text).replace("\n", " ").translate(_TRANSLATE)
     if spaced:
         text = text.translate(_CJK_MARKS)
+    text = _COMPATIBLE.sub(lambda m: unicodedata.normalize("NFKC", m[0]), text)
     text = "".join(_wide(c) for c in text if _is_kept(c))
-    return _LONE_APOSTROPHE.sub(" ", text)
+    return single_spaces(_LONE_APOSTROPHE.sub(" ", text))
+
+
+def single_spaces(text: str) -> str:
+    """Before any pattern that begins with optional space: on a long run of it such a pattern takes quadratic time."""
+    return re.sub(r" +", " ", text)
 
 
 def _digits(text: str) -> str:

@@ -80,6 +80,8 @@ def _month(name: str, language: Language) -> int:
 
 _CLOCK = r"(?:[01]?\d|2[0-4])"
 _TIME_RANGE = re.compile(rf"(?<![\d:.,])({_CLOCK}:[0-5]\d(?: ?[ap]\.?m\.?)?) ?[-–~] ?(?={_CLOCK}:[0-5]\d)", re.I)
+_LETTER_RANGE = re.compile(rf"(?<![\d.,])({_CLOCK}h(?:[0-5]\d)?) ?[-–] ?(?={_CLOCK}h)")
+_HALF_DAY_RANGE = re.compile(rf"(?<![\d.,])({_CLOCK}(?::[0-5]\d)? ?[ap]\.?m\.?) ?[-–~] ?(?={_CLOCK})", re.I)
 _HALF_DAY = r"(?: ?(?P<half>[ap])\.?m\b(?P<stop>\.?))?"
 _BARE_HALF_DAY = re.compile(r"(?<![\d:.,])(?P<hour>1[0-2]|0?[1-9]) ?(?P<half>[ap])\.?m\b(?P<stop>\.?)", re.I)
 
@@ -93,10 +95,14 @@ def _clock(code: str) -> re.Pattern[str]:
     )
     letter = rf"|(?P<lettered>{_CLOCK}) ?h(?: ?(?P<lettered_minute>[0-5]\d))?(?!\w)" if language.hour_letter else ""
     colon = rf"(?P<hour>{_CLOCK}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:])"
-    return re.compile(rf"(?<![\d:.,])(?:{colon}{_HALF_DAY}{dotted}{letter})(?:{after})?(?P<suffix>{language.suffixes or '(?!)'})?", re.I)
+    suffix = rf"(?P<suffix>{language.suffixes or '(?!)'})?"
+    return re.compile(rf"(?<![\d:.,])(?:{colon}{_HALF_DAY}{dotted}{letter})(?:{after})?{suffix}", re.I)
 
 
 def expand_times(text: str, language: Language) -> str:
+    if language.hour_letter:
+        text = _LETTER_RANGE.sub(lambda m: f"{m[1]}{language.range_word}", text)
+    text = _HALF_DAY_RANGE.sub(lambda m: f"{m[1]}{language.range_word}", text)
     text = _TIME_RANGE.sub(lambda m: f"{m[1]}{language.range_word}", text)
     text = _clock(language.code).sub(lambda m: _read_time(m, language), text)
     return _BARE_HALF_DAY.sub(lambda m: _read_time(m, language), text)

@@ -30,7 +30,7 @@ def normalise(text: str, language: str) -> str:
 def _expand_numbers(text: str, data: Language) -> str:
     """From the most specific shape to the least: each step takes its digits out of the way of the next."""
     if any(c.isdecimal() or c in "½¼¾" for c in text):
-        text = dates.expand_dates(text, data)
+        text = dates.expand_dates(numbers.adopt_foreign_signs(text, data), data)
         text = dates.expand_times(text, data)
         text = numbers.expand_digit_strings(text, data)
         text = numbers.expand_fractions(text, data)
@@ -47,6 +47,7 @@ def _expand_numbers(text: str, data: Language) -> str:
 
 _OPTIONAL_ENDING = re.compile(r"(?<=\w)\(\w{1,3}\)")
 _BRACKETS = re.compile(r"\s*[()\[\]{}⟨⟩]+\s*")
+_LEFT_HYPHEN = re.compile(r"(?<=\w) -(?=[^\W\d_])")
 _DASHES = re.compile(r"\s*(?:–+|(?<!\w)-+|-{2,}|-+(?!\w))[\s–-]*")
 _ELLIPSIS = re.compile(r"\s*\.(?:\s?\.)+\s*(?=(\S?))")
 _BREAKS = re.compile(rf"\s*{clean.BREAK}[\s{clean.BREAK}]*")
@@ -56,29 +57,34 @@ _GAP_BEFORE = re.compile(r"\s+(?=[,;:.!?，、。！？；：।؟،؛])")
 _NO_GAP_AFTER = re.compile(r"(?<=[,;:.!?।؟،؛])(?=[^\W_])")
 _CJK_GAP = re.compile(r"(?<=[^\x00-\u2fff]) (?=[^\x00-\u2fff])")
 _LATIN_EDGE = re.compile(r"(?<=[A-Za-z])(?=[\u2fff-\uffef])|(?<=[\u3040-\uff00])(?=[A-Za-z])")
-_LOOSE_JOINERS = re.compile(r"(?:(?<=\s)|^)[\u200c\u200d]+|[\u200c\u200d]+(?=\s|$)")
+_LOOSE_JOINERS = re.compile(r"(?:(?<=\s)|^)[\u200c\u200d]+|(?<![\u200c\u200d])[\u200c\u200d]+(?=\s|$)")
 _WIDE_MARKS = {
-    code: str.maketrans({",": comma, ".": "。", "!": "！", "?": "？", ";": "；", ":": "："})
-    for code, comma in (("zh-cn", "，"), ("ja", "、"))
+    "zh-cn": str.maketrans(",.!?;:", "，。！？；："),
+    "ja": str.maketrans(",.!?;:", "、。！？；："),
 }
 _FULL_STOP = {"zh-cn": "。", "ja": "。", "hi": "।"}
 
 
 def _tidy(text: str, data: Language) -> str:
+    text = clean.single_spaces(text)
+    if data.code != "es":
+        text = text.replace("¿", " ").replace("¡", " ")
+    # hyphens that a number left behind: 21st-century
+    text = _LEFT_HYPHEN.sub(" ", text).replace("' ", "'")
     text = _BRACKETS.sub(", ", _OPTIONAL_ENDING.sub("", text))
     text = _DASHES.sub(", ", text)
     text = _ELLIPSIS.sub(lambda m: ", " if m[1].islower() else "" if m[1] in _RANK else ". ", text)
     stop = _FULL_STOP.get(data.code, ".")
     text = _BREAKS.sub(f"{stop}{clean.BREAK} ", text)
     text = _RUN.sub(_strongest, text.replace(f":{stop}{clean.BREAK}", ":").replace(clean.BREAK, ""))
-    text = _LOOSE_JOINERS.sub("", _speakable(text))
+    text = _LOOSE_JOINERS.sub("", clean.single_spaces(_speakable(text)))
     text = _NO_GAP_AFTER.sub(" ", _GAP_BEFORE.sub("", text))
     text = " ".join(text.split())
     if not data.spaced:
         text = _LATIN_EDGE.sub(" ", _CJK_GAP.sub("", text))
         text = re.sub(r"(?<=[，、。！？；：]) | (?=[，、。！？；：])", "", text.translate(_WIDE_MARKS[data.code]))
     text = text.lstrip(" ,;:.!?，、。！？；：।؟،؛-").rstrip(" ,;:，、；：،؛-")
-    return unicodedata.normalize("NFC", text.translate(str.maketrans(data.final_letters)))
+    return unicodedata.normalize("NFC", text.translate({ord(c): low for c, low in data.final_letters.items()}))
 
 
 def _strongest(m: re.Match[str]) -> str:
@@ -86,7 +92,7 @@ def _strongest(m: re.Match[str]) -> str:
     return max(signs, key=_RANK.__getitem__) + (" " if m[0][-1].isascii() else "")
 
 
-_MARKS = set(",;:.!?，、。！？；：।؟،؛'- ・ー\u200c\u200d")
+_MARKS = set("¿¡,;:.!?，、。！？；：।؟،؛'- ・ー\u200c\u200d")
 
 
 def _speakable(text: str) -> str:

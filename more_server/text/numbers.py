@@ -50,20 +50,23 @@ def patterns(code: str) -> Patterns:
     magnitude = (
         rf"(?:\s?(?P<magnitude>{_alternatives(language.magnitudes)})(?!{letter}))?" if language.magnitudes else ""
     )
+    units, dot = _alternatives(language.units), r"\.(?= [a-zß-ÿ])"  # the dot of "6 ft. tall" ends nothing
     suffix = rf"(?P<suffix>{language.suffixes or '(?!)'})?"
     # Only where words are spaced can a hyphen join a word and a number.
     before_minus = r"(?<![^\s(,:;=<>])" if language.padded else r"(?<![A-Za-z0-9])"
-    short = [key for key, said in language.magnitudes.items() if key != said.rpartition("|")[2] and len(key) > 1]
+    short = _alternatives(
+        k for k, said in language.magnitudes.items() if k != said.rpartition("|")[2] and (len(k) > 1 or k in "kK")
+    )
     marks = _alternatives(language.ordinal_marks)
     return Patterns(
         number,
         re.compile(rf"{start}{number}{suffix}"),
         re.compile(rf"(?<!{letter})(?P<currency>{currency})\s?(?P<number>{number}){magnitude}"),
         re.compile(rf"{start}(?P<number>{number}){magnitude}\s?(?P<currency>{currency})(?!{letter}){suffix}"),
-        re.compile(rf"{start}(?P<number>{number})\s?(?P<unit>{_alternatives(language.units)})(?!{letter}|[²³]){suffix}"),
+        re.compile(rf"{start}(?P<number>{number})\s?(?P<unit>{units})(?!{letter}|[²³])(?:{dot}|{suffix})"),
         re.compile(rf"(?<![\d/:-])(?<!\d[.,])(?P<first>(?:[$€£¥₹]\s?)?(?P<low>{number})\s?%?)(?P<dash>\s?[–~]\s?|-)(?=(?:[$€£¥₹]\s?)?(?P<high>{number})(?![\d/:-]))"),
         re.compile(rf"{before_minus}-(?=(?:{currency})?\d)"),
-        re.compile(rf"{start}(?P<number>{number})\s?(?P<magnitude>{_alternatives(short)})(?!{letter})") if short else None,
+        re.compile(rf"{start}(?P<number>{number})\s?(?P<magnitude>{short})(?!{letter})") if short else None,
         re.compile(rf"(?<![\d.,])(?P<number>\d+)\s?(?:\^)?(?P<mark>{marks})(?!\w)", re.I) if marks else None,
     )  # fmt: skip
 
@@ -95,7 +98,8 @@ def spell(number: Number, language: Language, gender: str = "") -> str:
     if language.decimal_words and (read := language.decimal_words(*number)):
         return read
     gap = " " if language.spaced else ""
-    return f"{_spell_whole(number.whole, language, '')}{gap}{language.point}{gap}{_spell_fraction(number.fraction, language)}"
+    parts = _spell_whole(number.whole, language, ""), language.point, _spell_fraction(number.fraction, language)
+    return gap.join(parts)
 
 
 def _spell_whole(digits: str, language: Language, gender: str) -> str:
@@ -143,6 +147,17 @@ def _with_magnitude(number: Number, magnitude: str, language: Language) -> str:
     """5 million; the numbers of East Asia run on into theirs: 五百万."""
     said = language.magnitudes[magnitude]
     return counted(number, noun(said), language) if language.padded else f"{spell(number, language)}{said}"
+
+
+_COMMA_DECIMAL = re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3})+,\d{1,2}(?![\d,.]\d|\d)")
+_POINT_DECIMAL = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+\.\d+(?![\d,.]\d|\d)")
+
+
+def adopt_foreign_signs(text: str, language: Language) -> str:
+    """`1.234,56` where the point is decimal, and `1,234.56` where the comma is: both are beyond doubt."""
+    if language.decimal == ".":
+        return _COMMA_DECIMAL.sub(lambda m: m[0].replace(".", "").replace(",", "."), text)
+    return _POINT_DECIMAL.sub(lambda m: m[0].replace(",", "").replace(".", ","), text)
 
 
 def expand_money(text: str, language: Language) -> str:
@@ -203,9 +218,7 @@ def expand_ordinals(text: str, language: Language) -> str:
     marked = patterns(language.code).ordinal
     if marked:
         marks = language.ordinal_marks
-        text = marked.sub(
-            lambda m: language.set_apart(_ordinal(m["number"], language, marks[m["mark"].lower()])), text
-        )
+        text = marked.sub(lambda m: language.set_apart(_ordinal(m["number"], language, marks[m["mark"].lower()])), text)
     dotted = language.dotted_ordinal
     if not dotted:
         return text
@@ -267,7 +280,10 @@ def expand_fractions(text: str, language: Language) -> str:
         if m[0] == "24/7":
             return "24 7"
         sign = {"1/2": "½", "1/4": "¼", "3/4": "¾"}.get(m[0], "")
-        return f" {language.symbols[sign]} " if sign in language.symbols else f"{m[1]} {language.symbols['/']} {m[2]}"
+        if sign in language.symbols:
+            return f" {language.symbols[sign]} "
+        over = language.symbols["/"]
+        return over.format(m[1], m[2]) if "{" in over else f"{m[1]} {over} {m[2]}"
 
     return _FRACTION.sub(read, text)
 

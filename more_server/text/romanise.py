@@ -1,4 +1,4 @@
-"""Scripts that XTTS was trained on in Latin letters: pinyin, romaji and romanised Korean, as coqui's tokenizer makes them."""
+"""Scripts that XTTS learnt in Latin letters: pinyin, romaji, romanised Korean, as coqui's tokenizer writes them."""
 
 import re
 from collections.abc import Callable

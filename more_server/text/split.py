@@ -48,7 +48,7 @@ def split(
     if not _has_words(text):
         return []
     cutter = _Cutter(text, data.spaced, data.character_limit, count_tokens, max_tokens)
-    spans = []
+    spans: list[tuple[int, int]] = []
     start = 0
     if first_max_tokens is not None:
         start = cutter.first(min(first_max_tokens, max_tokens), spans)

@@ -1,4 +1,4 @@
-"""Everything that is no number and yet not read as written: addresses, abbreviations, acronyms, Roman numerals, signs."""
+"""What is no number and yet not read as written: addresses, abbreviations, acronyms, Roman numerals, signs."""
 
 import re
 from functools import cache
@@ -8,7 +8,10 @@ from more_server.text.languages.base import Language
 from more_server.text.languages.registry import get
 from more_server.text.numbers import word_before
 
-_TLDS = "com|org|net|edu|gov|info|io|ai|dev|app|eu|uk|de|fr|es|it|pt|br|pl|ru|nl|cz|hu|tr|cn|jp|kr|in|us|ca|au|mx|ar|ch|at|be|me|tv|co|sa|ae"
+_TLDS = (
+    "com|org|net|edu|gov|info|io|ai|dev|app|eu|uk|de|fr|es|it|pt|br|pl|ru|nl|cz|hu|tr|cn|jp|kr|in|us|ca|au|mx|ar|ch|at|be|"
+    "me|tv|co|sa|ae"
+)
 _EMAIL = re.compile(r"(?<![\w.+-])(?:mailto:)?([\w.+-]{1,64})@((?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24})(?![\w-])")
 _URL = re.compile(
     r"(?<![\w@])(?:https?|ftp)://([^\s<>\"{}|\\^\[\]（），。！？]{1,2000})|(?<![\w@./])www\.([^\s<>\"{}|\\^\[\]（），。！？]{1,2000})",
@@ -113,7 +116,7 @@ _LATIN_CAPITALS = re.compile(r"(?<![A-Za-z])([A-Z]{2,6})()(?![A-Za-z])")
 _LETTER_AND_NUMBER = re.compile(r"(?<![A-Za-z])([A-Z])-?(?=\d)|(?<=\d)([A-Z])(?![A-Za-z])")
 _NEIGHBOUR = re.compile(r"^ ([^\W\d_]{2,})")
 _VOWELS = set("AEIOUYÀÁÂÃÄÅÈÉÊËÌÍÎÏÒÓÔÕÖØÙÚÛÜÝĄĘÓŐŰİАЕЁИОУЫЭЮЯ")
-_SPOKEN = set(["PIN", "SIM", "RAM", "ROM", "ZIP", "LAN", "WLAN", "COVID", "NASA", "NATO"]) - {"WLAN"}
+_SPOKEN = {"PIN", "SIM", "RAM", "ROM", "ZIP", "LAN"}
 """Acronyms read as words although they are short."""
 
 
@@ -160,7 +163,7 @@ def expand_acronyms(text: str, language: Language) -> str:
             if len(n) > 1
         ):
             return m[0]
-        spelt = letters(word, language) + ("s" if m[2] else "")
+        spelt = letters(word, language) + (m[2] or "")
         return f" {spelt} " if latin and (language.padded or not language.letters) else spelt
 
     return pattern.sub(read, text)
@@ -182,8 +185,10 @@ def separate_letters(text: str, language: Language) -> str:
     return _LETTER_AND_NUMBER.sub(read, text)
 
 
-_ROMAN = re.compile(r"(?<![\w'.-])(X{0,3}(?:IX|IV|V?I{0,3}))(?<=[IVX])(?![\w'])(\.(?=\s[^\W\d_]))?")
-_ROMAN_BEFORE_MARK = re.compile(r"(?<![\w'.-])(?=[IVX]{2}|[VX]|Ier\b|Ire\b)(X{0,3}(?:IX|IV|V?I{0,3}))(?=(?:er?|re|ème|è)\b)")
+_ROMAN = re.compile(r"(?<![\w'.-])(X{0,3}(?:IX|IV|V?I{0,3}))(?<=[IVX])(?!\w|'(?!s\b))(\.(?=\s[^\W\d_]))?")
+_ROMAN_BEFORE_MARK = re.compile(
+    r"(?<![\w'.-])(?=[IVX]{2}|[VX]|Ier\b|Ire\b)(X{0,3}(?:IX|IV|V?I{0,3}))(?=(?:er?|re|ème|è)\b)"
+)
 _AFTER = re.compile(r"^\.? ([^\W\d_]+)")
 
 
@@ -201,7 +206,8 @@ def expand_roman(text: str, language: Language) -> str:
         after = _AFTER.match(m.string[m.end() : m.end() + 32])
         words = reader(roman_value(m[1]), word_before(m), after[1] if after else "")
         if words is None:
-            return m[0]
+            # long ones are never acronyms, whatever stands around them
+            return str(roman_value(m[1])) + (m[2] or "") if len(m[1]) > 2 or m[1] == "II" else m[0]
         return words + (m[2] or "" if words[-1].isdigit() else "")
 
     if language.code == "fr":
@@ -221,6 +227,8 @@ def prepare_signs(text: str, language: Language) -> str:
     """Signs whose meaning hangs on the digits beside them, while there still are digits."""
     text = _ARROW.sub(", ", text)
     text = _TIMES.sub(" × ", text)
+    text = re.sub(r"(?<=\d)-(?=\d+ ?=)", f" {language.minus} ", text)
+    text = re.sub(r"(?<=\d):(?=\d)", " ", text)
     text = _EQUALS.sub(f" {language.symbols['=']} ", text)
     text = _COMPARED.sub(lambda m: f" {language.symbols[m[1]]} ", text)
     text = _SPACED_MINUS.sub(f" {language.minus} ", text)
@@ -230,7 +238,6 @@ def prepare_signs(text: str, language: Language) -> str:
 
 def expand_signs(text: str, language: Language) -> str:
     """The signs that are left."""
-    text = re.sub(r"(?<=\d):(?=\d)", " ", text)
     text = re.sub(r"(?<=[^\W\d])/(?=[^\W\d])", " ", text)
     for sign in "&+@#≤≥≈×÷±§²³":
         if sign in text:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -93,6 +93,7 @@ def _num2words() -> Callable[..., Any]:
     return num2words  # type: ignore[no-any-return, unused-ignore]
 
 
+@lru_cache(8192)
 def num2words(n: int, language: str, to: str = "cardinal") -> str:
     return str(_num2words()(n, lang=language, to=to))
 
@@ -151,7 +152,7 @@ class Language(msgspec.Struct, frozen=True, kw_only=True):
     second: str = "s"
     """Key of the second among `units`; elsewhere than in Czech and Hungarian, s is no word."""
     suffixes: str = ""
-    """Pattern of letters that cling to a number: Turkish case endings after an apostrophe, Hungarian ones after a hyphen."""
+    """Pattern of endings that cling to a number: Turkish after an apostrophe, Hungarian after a hyphen."""
 
     months: tuple[str, ...]
     date_order: str = "dmy"

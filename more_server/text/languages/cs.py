@@ -42,7 +42,7 @@ def _ordinal_parts(n: int) -> list[str]:
     thousands, below = divmod(n, 1000)
     hundreds, rest = divmod(below, 100)
     if not below:
-        return ["tisící"] if thousands == 1 else [_cardinal(n, "").removesuffix("tisíc").removesuffix("tisíce").strip(), "tisící"]
+        return [{1: "", 2: "dvou"}.get(thousands, f"{_cardinal(thousands, '')} ") + "tisící"] if n else ["nultý"]
     parts = [_cardinal(thousands * 1000, "")] if thousands else []
     if hundreds:
         parts.append(_cardinal(hundreds * 100, "") if rest else _HUNDREDS[hundreds - 1])
@@ -81,7 +81,7 @@ def _time(hour: int, minute: int, _before: str) -> str:
 def _roman(value: int, before: str, after: str) -> str | None:
     if after in ("století", "stol"):
         return _agreeing(value, before, "století")
-    if (before[:1].isupper() and value > 1):
+    if before[:1].isupper() and value > 1:
         return _ordinal(value, "g" if before.lower() in ("ze", "do", "od") else "")
     if after in ("světová", "světové"):
         return _ordinal(value, "f")
@@ -143,7 +143,8 @@ LANGUAGE = Language(
         m³ m|metr krychlový|metry krychlové|metrů krychlových|metru krychlového
         W m|watt|watty|wattů|wattu; kW m|kilowatt|kilowatty|kilowattů|kilowattu
         kWh f|kilowatthodina|kilowatthodiny|kilowatthodin|kilowatthodiny
-        V m|volt|volty|voltů|voltu; Hz m|hertz|hertze|hertzů|hertzu; kHz m|kilohertz|kilohertze|kilohertzů|kilohertzu
+        V m|volt|volty|voltů|voltu; Hz m|hertz|hertze|hertzů|hertzu
+        kHz m|kilohertz|kilohertze|kilohertzů|kilohertzu
         MHz m|megahertz|megahertze|megahertzů|megahertzu; GHz m|gigahertz|gigahertze|gigahertzů|gigahertzu
         KB,kB m|kilobajt|kilobajty|kilobajtů|kilobajtu; MB m|megabajt|megabajty|megabajtů|megabajtu
         GB m|gigabajt|gigabajty|gigabajtů|gigabajtu

@@ -1,10 +1,15 @@
+import re
+
 from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, words
 
 MONTHS = listed("Januar Februar März April Mai Juni Juli August September Oktober November Dezember")
 _OBLIQUE = listed("am vom zum im beim den dem des seit ab bis zur vorm nach einer einem einen")
 _WEAK = listed("der die das diese dieser dieses jede jeder jedes welche")
 _STRONG = listed("ein kein mein dein sein ihr unser")
-_RULERS = listed("alexander august benedikt franz friedrich georg gregor heinrich innozenz johannes josef joseph karl katharina leo leopold ludwig maximilian nikolaus otto paul peter philipp pius rudolf wilhelm elisabeth")
+_RULERS = listed(
+    "alexander august benedikt franz friedrich georg gregor heinrich innozenz johannes josef joseph karl "
+    "katharina leo leopold ludwig maximilian nikolaus otto paul peter philipp pius rudolf wilhelm elisabeth"
+)
 
 
 _FEMININE_ENDINGS = ("e", "ung", "heit", "keit", "ion", "tät", "schaft", "ei", "ur")
@@ -12,7 +17,7 @@ _FEMININE_ENDINGS = ("e", "ung", "heit", "keit", "ion", "tät", "schaft", "ei", 
 
 def _gender_of(noun: str) -> str:
     """Only "1" cares: ein Jahr, eine Woche; nouns are the words with a capital."""
-    if not noun[0].isupper():
+    if not noun[0].isupper() or noun.isupper():
         return ""
     return "f" if noun.endswith(_FEMININE_ENDINGS) else "m"
 
@@ -42,6 +47,16 @@ def _dotted(n: int, before: str, after: str) -> str | None:
 
 def _year(n: int) -> str:
     return num2words(n, "de", "year") if 1100 <= n <= 1999 else _cardinal(n, "")
+
+
+_DECADE = re.compile(r"(?<![\d.,])(\d{2,4})er(?=n?\b)")
+_SHORT_DATE = re.compile(r"\b(am|vom|zum|bis|ab|seit|dem|den) (\d{1,2})\. ?(1[0-2]|0?[1-9])\.(?! ?\d)", re.I)
+_NO_CENTS = re.compile(r"(?<=\d),[-–]+")
+
+
+def _phrases(text: str) -> str:
+    text = _SHORT_DATE.sub(lambda m: f"{m[1]} {m[2]}. {MONTHS[int(m[3]) - 1]}", text)
+    return _NO_CENTS.sub("", _DECADE.sub(lambda m: f"{_year(int(m[1]))}er", text))
 
 
 def _date(day: int, month: int, year: int | None, before: str) -> str:
@@ -107,7 +122,8 @@ LANGUAGE = Language(
         W n|Watt; kW n|Kilowatt; kWh f|Kilowattstunde|Kilowattstunden; V n|Volt; Hz n|Hertz; kHz n|Kilohertz
         MHz n|Megahertz; GHz n|Gigahertz
         KB,kB n|Kilobyte; MB n|Megabyte; GB n|Gigabyte; TB n|Terabyte; Mbit/s n|Megabit pro Sekunde
-        h,Std. f|Stunde|Stunden; min,Min. f|Minute|Minuten; s,Sek. f|Sekunde|Sekunden; ms f|Millisekunde|Millisekunden
+        h,Std. f|Stunde|Stunden; min,Min. f|Minute|Minuten; s,Sek. f|Sekunde|Sekunden
+        ms f|Millisekunde|Millisekunden
     """),
     months=MONTHS,
     date=_date,
@@ -115,6 +131,7 @@ LANGUAGE = Language(
     time=_time,
     time_words=r" ?Uhr(?!\w)",
     year=_year,
+    phrases=_phrases,
     range_word=" bis ",
     symbols=words("""
         & = und; + = plus; @ = at; # = Raute; #1 = Nummer; = = gleich; < = kleiner als; > = größer als
@@ -138,7 +155,8 @@ LANGUAGE = Language(
         Abs.# = Absatz
         v.a. = vor allem; sog. = sogenannte; max. = maximal; min.# = mindestens; zzgl. = zuzüglich
         bspw. = beispielsweise; geb. = geboren
-        u.U. = unter Umständen; m.E. = meines Erachtens; v.Chr. = vor Christus; n.Chr. = nach Christus
+        u.U. = unter Umständen
+        z.Zt. = zurzeit; z.Z. = zurzeit; m.E. = meines Erachtens; v.Chr. = vor Christus; n.Chr. = nach Christus
         Jh. = Jahrhundert; vs. = gegen
         Co. = Co; Jr. = junior
     """),

@@ -38,6 +38,7 @@ def _time(hour: int, minute: int, _before: str) -> str:
 
 
 _TENS = listed("tens twenties thirties forties fifties sixties seventies eighties nineties")
+_FEET = re.compile(r"(?<!\d)([3-8])'(1[01]|\d)(?!\d)")
 _DECADE = re.compile(r"(?<!\d)(?:(?P<century>1[1-9]|20)|(?<=[Tt]he ))(?P<tens>[1-9])0'?s\b")
 
 
@@ -46,7 +47,10 @@ def _phrases(text: str) -> str:
         century = f"{_cardinal(int(m['century']), '')} " if m["century"] else ""
         return f"{century}{_TENS[int(m['tens']) - 1]}"
 
-    return _DECADE.sub(decade, text)
+    def feet(m: re.Match[str]) -> str:
+        return f"{m[1]} foot {m[2]}"
+
+    return _FEET.sub(feet, _DECADE.sub(decade, text))
 
 
 def _roman(value: int, before: str, after: str) -> str | None:
@@ -57,7 +61,9 @@ def _roman(value: int, before: str, after: str) -> str | None:
     return str(value) if name.removesuffix("s") in _CHAPTERS.split() else None
 
 
-MONTHS = tuple(["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"])
+MONTHS = listed("January February March April May June July August September October November December")
+_MONTH = r"(?P<month>{months}|(?:{short}|Sept)\b\.?)"
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 
 LANGUAGE = Language(
     code="en",
@@ -146,8 +152,8 @@ LANGUAGE = Language(
     date_order="mdy",
     date=_date,
     month_day=(
-        r"(?P<month>{months}|(?:{short}|Sept)\b\.?) (?P<day>\d{1,2})(?:st|nd|rd|th)?(?:(?:,|(?=.\d{4}\b)) ?(?P<year>\d{4}))?(?![\d:]|\.\d)",
-        r"(?P<day>\d{1,2})(?:st|nd|rd|th)?(?: of)? (?P<month>{months}|(?:{short}|Sept)\b\.?)(?:,? (?P<year>\d{4}))?(?![\d:]|\.\d)",
+        rf"{_MONTH} {_DAY}(?:(?:,|(?=.\d{{4}}\b)) ?(?P<year>\d{{4}}))?(?![\d:]|\.\d)",
+        rf"{_DAY}(?: of)? {_MONTH}(?:,? (?P<year>\d{{4}}))?(?![\d:]|\.\d)",
     ),
     time=_time,
     time_words=r"\s?o'clock",
@@ -187,7 +193,9 @@ LANGUAGE = Language(
         : = colon
         + = plus
     """),
-    letters="ay bee see dee ee eff gee aitch eye jay kay ell em en oh pee cue are ess tee you vee double-you ex why zee",
+    letters=(
+        "ay bee see dee ee eff gee aitch eye jay kay ell em en oh pee cue are ess tee you vee double-you ex why zee"
+    ),
     titles=words("""
         Dr. = doctor
         Drs. = doctors
@@ -195,20 +203,22 @@ LANGUAGE = Language(
         Mrs. = missus
         Ms. = miz
         Prof. = professor
-        St. = saint
-        Gen. = general
-        Lt. = lieutenant
-        Sgt. = sergeant
-        Capt. = captain
-        Col. = colonel
-        Maj. = major
-        Rev. = reverend
-        Hon. = honorable
-        Gov. = governor
-        Sen. = senator
-        Rep. = representative
-        Mt. = mount
-        Ft. = fort
+        St.^ = saint
+        p.# = page
+        pp.# = pages
+        Gen.^ = general
+        Lt.^ = lieutenant
+        Sgt.^ = sergeant
+        Capt.^ = captain
+        Col.^ = colonel
+        Maj.^ = major
+        Rev.^ = reverend
+        Hon.^ = honorable
+        Gov.^ = governor
+        Sen.^ = senator
+        Rep.^ = representative
+        Mt.^ = mount
+        Ft.^ = fort
         e.g. = for example
         i.e. = that is
         vs. = versus
@@ -230,6 +240,7 @@ LANGUAGE = Language(
         Sr. = senior
         Esq. = esquire
         Ave. = avenue
+        St. = street
         Blvd. = boulevard
         a.m. = ay em
         p.m. = pee em

@@ -6,9 +6,9 @@ MONTHS = listed("enero febrero marzo abril mayo junio julio agosto septiembre oc
 _QUEENS = "isabel juana cristina catalina maría victoria margarita"
 
 
-_MASCULINE_IN_A = frozenset(
-    "día días problema problemas sistema sistemas tema temas programa programas mapa mapas planeta planetas idioma idiomas "
-    listed("para a la las")
+_MASCULINE_IN_A = listed(
+    "día días problema problemas sistema sistemas tema temas "
+    "programa programas mapa mapas planeta planetas idioma idiomas para a la las"
 )
 
 
@@ -49,7 +49,7 @@ def _roman(value: int, before: str, _after: str) -> str | None:
     name = before.lower()
     if name in listed("siglo siglos capítulo tomo volumen acto parte título fase tipo nivel mundial"):
         return str(value)
-    if not before[:1].isupper() or value == 1 and name != "carlos":
+    if not before[:1].isupper() or (value == 1 and name != "carlos"):
         return None
     return _ordinal(value, "f" if name in _QUEENS.split() else "") if value <= 10 else str(value)
 
@@ -103,7 +103,8 @@ LANGUAGE = Language(
         m² m|metro cuadrado|metros cuadrados; km² m|kilómetro cuadrado|kilómetros cuadrados
         m³ m|metro cúbico|metros cúbicos
         W m|vatio|vatios; kW m|kilovatio|kilovatios; kWh m|kilovatio hora|kilovatios hora; V m|voltio|voltios
-        Hz m|hercio|hercios; kHz m|kilohercio|kilohercios; MHz m|megahercio|megahercios; GHz m|gigahercio|gigahercios
+        Hz m|hercio|hercios; kHz m|kilohercio|kilohercios; MHz m|megahercio|megahercios
+        GHz m|gigahercio|gigahercios
         KB,kB m|kilobyte|kilobytes; MB m|megabyte|megabytes; GB m|gigabyte|gigabytes; TB m|terabyte|terabytes
         h f|hora|horas; min m|minuto|minutos; s m|segundo|segundos; ms m|milisegundo|milisegundos
     """),

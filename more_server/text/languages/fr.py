@@ -5,7 +5,7 @@ from more_server.text.languages.base import Language, listed, moneys, nouns, num
 MONTHS = listed("janvier février mars avril mai juin juillet août septembre octobre novembre décembre")
 
 
-_FEMININE = ("tion", "té", "ée", "ence", "ance", "ette", "esse", "ure", "ie", "aine", "heure", "minute", "seconde", "personne", "année", "fois", "page")
+_FEMININE = listed("tion té ée ence ance ette esse ure ie aine heure minute seconde personne année page")
 
 
 def _gender_of(noun: str) -> str:
@@ -37,7 +37,8 @@ def _time(hour: int, minute: int, _before: str) -> str:
 
 
 def _roman(value: int, before: str, _after: str) -> str | None:
-    if before.lower() in listed("chapitre tome volume acte partie livre titre phase type niveau siècle mondiale article"):
+    chapters = listed("chapitre tome volume acte partie livre titre phase type niveau siècle mondiale article")
+    if before.lower() in chapters:
         return str(value)
     if not before[:1].isupper():
         return None
@@ -57,7 +58,8 @@ LANGUAGE = Language(
     cardinal=_cardinal,
     ordinal=_ordinal,
     ordinal_marks={
-        "er": "", "re": "f", "ère": "f", "e": "", "è": "", "ème": "", "eme": "", "ième": "", "nd": "second", "nde": "seconde", "º": "", "ª": "f",
+        "er": "", "re": "f", "ère": "f", "e": "", "è": "", "ème": "",
+        "eme": "", "ième": "", "nd": "second", "nde": "seconde", "º": "", "ª": "f",
     },
     decimal=",",
     thousands=". ",
@@ -124,11 +126,13 @@ LANGUAGE = Language(
     titles=words("""
         M.^ = monsieur; Mr. = monsieur; Mr^ = monsieur; MM.^ = messieurs; Mme. = madame; Mme^ = madame
         Mmes = mesdames; Mlle. = mademoiselle
-        Mlle^ = mademoiselle; Dr. = docteur; Dr^ = docteur; Pr.^ = professeur; Me^ = maître; St. = saint; St-^ = saint
+        Mlle^ = mademoiselle; Dr. = docteur; Dr^ = docteur; Pr.^ = professeur; Me^ = maître; St. = saint
+        St-^ = saint
         Ste. = sainte
         p. ex. = par exemple; p.ex. = par exemple; c.-à-d. = c'est-à-dire; cf. = voir; env. = environ; n° = numéro
         nº = numéro; N° = numéro
-        p.# = page; pp.# = pages; art.# = article; chap.# = chapitre; tél. = téléphone; av. J.-C. = avant Jésus-Christ
+        p.# = page; pp.# = pages; art.# = article; chap.# = chapitre; tél. = téléphone
+        av. J.-C. = avant Jésus-Christ
         apr. J.-C. = après Jésus-Christ; bd^ = boulevard; Jr. = junior; vs. = contre
     """),
     closings=words("etc. = et cetera; Cie. = compagnie; Co. = compagnie; Ltd. = limitée"),

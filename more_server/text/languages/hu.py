@@ -30,13 +30,13 @@ def _dotted(n: int, _before: str, after: str) -> str | None:
     return _ordinal(n, "") if after[0].islower() else None
 
 
-_FIRST_STEM, _FIRST = "elsej", "elseje"
+_FIRST = "elseje"
 
 
 def _day(day: int, suffix: str) -> str:
     """`5-én` is ötödikén; the suffix's own j belongs to the first of the month alone."""
     if day == 1:
-        return "else" + (suffix if suffix.startswith("j") else f"j{suffix}" if suffix[:1] in "eé" else suffix) if suffix else _FIRST
+        return "elsej" + suffix.removeprefix("j") if suffix[:1] in ("e", "é", "j") else _FIRST + suffix
     return _ordinal(day, "") + (suffix.lstrip("j") or _nominative(day))
 
 
@@ -55,7 +55,9 @@ def _time(hour: int, minute: int, _before: str) -> str:
 
 
 _MONTH_DAY = re.compile(
-    rf"(?:(?<!\d)(\d{{4}})\. )?\b({'|'.join(MONTHS)}) (\d{{1,2}})(?:-((?:j?[éáea])[a-záéíóöőúüű]*|i|ig|től|tól)(?!\w)|\.?(?!\d))", re.I
+    rf"(?:(?<!\d)(\d{{4}})\. )?\b({'|'.join(MONTHS)}) (\d{{1,2}})"
+    r"(?:-((?:j?[éáea])[a-záéíóöőúüű]*|i|ig|től|tól)(?!\w)|\.?(?!\d))",
+    re.I,
 )  # fmt: skip
 _AT = re.compile(r"(?<=\d:\d\d)-kor\b")
 _DATE_SUFFIX = re.compile(r"(\d{4}\. ?\d{1,2}\. ?\d{1,2})\.?-(?:[jéáean]{1,3})\b")
@@ -68,7 +70,8 @@ def _phrases(text: str) -> str:
             return m[0]
         year = f"{_cardinal(int(m[1]), '')} " if m[1] else ""
         suffix = m[4] or ""
-        return f"{year}{m[2]} {_day(day, suffix) if suffix not in ('i', 'ig', 'től', 'tól') else _day(day, '') + suffix}"
+        loose = suffix in ("i", "ig", "től", "tól")
+        return f"{year}{m[2]} {_day(day, '') + suffix if loose else _day(day, suffix)}"
 
     return _AT.sub(" perckor", _MONTH_DAY.sub(month_day, _DATE_SUFFIX.sub(r"\1.", text)))
 
@@ -118,8 +121,10 @@ LANGUAGE = Language(
         l,L m|liter; ml m|milliliter; dkg m|dekagramm
         km/h m|kilométer per óra; m/s m|méter per szekundum; °C m|Celsius-fok; °F m|Fahrenheit-fok; ° m|fok
         % m|százalék; ‰ m|ezrelék
-        m² m|négyzetméter; km² m|négyzetkilométer; m³ m|köbméter; W m|watt; kW m|kilowatt; kWh m|kilowattóra; V m|volt
-        Hz m|hertz; kHz m|kilohertz; MHz m|megahertz; GHz m|gigahertz; KB,kB m|kilobájt; MB m|megabájt; GB m|gigabájt
+        m² m|négyzetméter; km² m|négyzetkilométer; m³ m|köbméter; W m|watt; kW m|kilowatt; kWh m|kilowattóra
+        V m|volt
+        Hz m|hertz; kHz m|kilohertz; MHz m|megahertz; GHz m|gigahertz; KB,kB m|kilobájt; MB m|megabájt
+        GB m|gigabájt
         TB m|terabájt
         h m|óra; min m|perc; mp m|másodperc; sec m|másodperc; ms m|ezredmásodperc
     """),
@@ -134,7 +139,8 @@ LANGUAGE = Language(
     symbols=words("""
         & = és; + = plusz; @ = kukac; # = kettőskereszt; #1 = szám; = = egyenlő; < = kisebb mint; > = nagyobb mint
         ≤ = legfeljebb; ≥ = legalább; ≈ = körülbelül; ~ = körülbelül; × = szor; ÷ = osztva
-        ± = plusz-mínusz; § = paragrafus; / = per; ½ = fél; ¼ = negyed; ¾ = háromnegyed; ² = a négyzeten; ³ = a köbön
+        ± = plusz-mínusz; § = paragrafus; / = per; ½ = fél; ¼ = negyed; ¾ = háromnegyed; ² = a négyzeten
+        ³ = a köbön
     """),
     addresses=words(". = pont; @ = kukac; / = per; - = kötőjel; _ = aláhúzás; : = kettőspont; + = plusz"),
     letters="á bé cé dé é ef gé há í jé ká el em en ó pé kú er es té ú vé dupla-vé iksz ipszilon zé",

@@ -4,6 +4,8 @@ from more_server.text.languages.base import Language, listed, moneys, nouns, num
 
 MONTHS = listed("gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre")
 _QUEENS = listed("elisabetta caterina maria vittoria cristina margherita")
+_DOTTED_TIME = re.compile(r"(?:(?<=\balle )|(?<=\bore ))([01]?\d|2[0-3])\.([0-5]\d)(?![\d.,]\d|\d)")
+_ONE_BEFORE_VOWEL = re.compile(r"(?<![\d.,])1 (?=[aeiou][a-zà-ù]*a\b)")
 _DEGREE_ORDINAL = re.compile(r"(?<![\d.,])(\d|10)°(?=\s[a-zà-ù])")
 
 
@@ -36,7 +38,8 @@ def _time(hour: int, minute: int, _before: str) -> str:
 
 def _phrases(text: str) -> str:
     # "1° piano" is an ordinal, "36°" and "5 °C" are temperatures
-    return _DEGREE_ORDINAL.sub(r"\1º", text)
+    text = _ONE_BEFORE_VOWEL.sub("un'", text)
+    return _DOTTED_TIME.sub(r"\1:\2", _DEGREE_ORDINAL.sub(r"\1º", text))
 
 
 def _roman(value: int, before: str, after: str) -> str | None:
@@ -117,7 +120,10 @@ LANGUAGE = Language(
     addresses=words("""
         . = punto; @ = chiocciola; / = barra; - = trattino; _ = trattino basso; : = due punti; + = più
     """),
-    letters="a bi ci di e effe gi acca i i-lunga kappa elle emme enne o pi cu erre esse ti u vu doppia-vu ics ipsilon zeta",
+    letters=(
+        "a bi ci di e effe gi acca i i-lunga kappa elle emme enne o pi cu erre esse ti u vu doppia-vu ics "
+        "ipsilon zeta"
+    ),
     titles=words("""
         Sig. = signor; Sig.ra = signora; Sig.na = signorina; Sigg. = signori; Dr. = dottor; Dott. = dottor
         Dott.ssa = dottoressa

@@ -4,7 +4,9 @@ from more_server.text.languages.base import Language, Noun, listed, moneys, noun
 
 _ONES = ("", *listed("한 두 세 네 다섯 여섯 일곱 여덟 아홉"))
 _TENS = ("", *listed("열 스물 서른 마흔 쉰 예순 일흔 여든 아흔"))
-_COUNTERS = listed("개 명 살 시 마리 권 잔 병 대 장 벌 채 켤레 송이 그루 자루 사람 시간 가지 군데 곳 달 번째 분이 분의 분은 분께")
+_COUNTERS = listed(
+    "개 명 살 시 마리 권 잔 병 대 장 벌 채 켤레 송이 그루 자루 사람 시간 가지 군데 곳 달 분이 분의 분은 분께"
+)
 
 
 def _native(n: int) -> str:
@@ -43,14 +45,13 @@ def _time(hour: int, minute: int, _before: str) -> str:
 
 
 _COUNTED = re.compile(rf"(?<![\d.,제])(\d{{1,2}}) ?({'|'.join(sorted(_COUNTERS, key=len, reverse=True))})")
+_NTH = re.compile(r"(?<![\d.,])(\d{1,6}) ?번째")
 _MONTH = re.compile(r"(?<![\d.,])(\d{1,2})월")
 
 
 def _phrases(text: str) -> str:
     def counted(m: re.Match[str]) -> str:
         n = int(m[1])
-        if m[2] == "번째":
-            return _ordinal(n, "") if n else m[0]
         if n == 0 or (m[2] == "시" and n > 12):
             return m[0]
         return f"{_native(n)} {m[2]}"
@@ -58,6 +59,7 @@ def _phrases(text: str) -> str:
     def month(m: re.Match[str]) -> str:
         return _month(int(m[1])) if 1 <= int(m[1]) <= 12 else m[0]
 
+    text = _NTH.sub(lambda m: _ordinal(int(m[1]), "") if int(m[1]) else m[0], text)
     return _MONTH.sub(month, _COUNTED.sub(counted, text))
 
 
@@ -92,9 +94,12 @@ LANGUAGE = Language(
     """),
     magnitudes=words("만 = 만; 억 = 억; 조 = 조; 백만 = 백만; 천만 = 천만"),
     units=nouns("""
-        km 킬로미터; m 미터; cm 센티미터; mm 밀리미터; kg 킬로그램; g 그램; mg 밀리그램; l,L 리터; ml,mL 밀리리터; km/h 킬로미터 매 시; m/s 미터 매 초
-        °C 도; °F 화씨 도; ° 도; % 퍼센트; ‰ 퍼밀; m² 제곱미터; km² 제곱킬로미터; m³ 세제곱미터; W 와트; kW 킬로와트; kWh 킬로와트시; V 볼트
-        Hz 헤르츠; kHz 킬로헤르츠; MHz 메가헤르츠; GHz 기가헤르츠; KB,kB 킬로바이트; MB 메가바이트; GB 기가바이트; TB 테라바이트
+        km 킬로미터; m 미터; cm 센티미터; mm 밀리미터; kg 킬로그램; g 그램; mg 밀리그램; l,L 리터; ml,mL 밀리리터
+        km/h 킬로미터 매 시; m/s 미터 매 초
+        °C 도; °F 화씨 도; ° 도; % 퍼센트; ‰ 퍼밀; m² 제곱미터; km² 제곱킬로미터; m³ 세제곱미터; W 와트
+        kW 킬로와트; kWh 킬로와트시; V 볼트
+        Hz 헤르츠; kHz 킬로헤르츠; MHz 메가헤르츠; GHz 기가헤르츠; KB,kB 킬로바이트; MB 메가바이트; GB 기가바이트
+        TB 테라바이트
         h m|시간; min 분; s 초; ms 밀리초
     """),
     months=tuple(f"{i}월" for i in range(1, 13)),
@@ -107,10 +112,14 @@ LANGUAGE = Language(
     symbols=words("""
         & = 그리고; + = 더하기; @ = 골뱅이; # = 샵; #1 = 번호; = = 는; < = 보다 작다; > = 보다 크다
         ≤ = 이하; ≥ = 이상; ≈ = 약; ~ = 약; × = 곱하기; ÷ = 나누기
-        ± = 플러스 마이너스; § = 조항; / = 분의; ½ = 이분의 일; ¼ = 사분의 일; ¾ = 사분의 삼; ² = 제곱; ³ = 세제곱
+        ± = 플러스 마이너스; § = 조항; / = {1}분의 {0}
+        ½ = 이분의 일; ¼ = 사분의 일; ¾ = 사분의 삼; ² = 제곱; ³ = 세제곱
     """),
     addresses=words(". = 점; @ = 골뱅이; / = 슬래시; - = 하이픈; _ = 언더바; : = 콜론; + = 플러스"),
-    letters="에이 비 씨 디 이 에프 지 에이치 아이 제이 케이 엘 엠 엔 오 피 큐 알 에스 티 유 브이 더블유 엑스 와이 제트",
+    letters=(
+        "에이 비 씨 디 이 에프 지 에이치 아이 제이 케이 엘 엠 엔 오 피 큐 알 에스 티 유 브이 더블유 엑스 와이 "
+        "제트"
+    ),
     titles=words("Dr. = 닥터; Mr. = 미스터; Mrs. = 미세스; vs. = 대; No.# = 번호"),
     closings=words("etc. = 등등"),
 )  # fmt: skip

@@ -1,7 +1,10 @@
 from more_server.text.languages.base import Language, listed, moneys, nouns, num2words, words
 
 MONTHS = listed("januari februari maart april mei juni juli augustus september oktober november december")
-_RULERS = listed("willem lodewijk karel hendrik filips frederik benedictus pius paulus leo alexander nicolaas napoleon albert leopold boudewijn elizabeth elisabeth catharina")
+_RULERS = listed(
+    "willem lodewijk karel hendrik filips frederik benedictus pius paulus leo alexander nicolaas napoleon "
+    "albert leopold boudewijn elizabeth elisabeth catharina"
+)
 
 
 def _cardinal(n: int, _gender: str) -> str:
@@ -86,7 +89,8 @@ LANGUAGE = Language(
     year=_year,
     range_word=" tot ",
     symbols=words("""
-        & = en; + = plus; @ = apenstaartje; # = hekje; #1 = nummer; = = is gelijk aan; < = kleiner dan; > = groter dan
+        & = en; + = plus; @ = apenstaartje; # = hekje; #1 = nummer; = = is gelijk aan; < = kleiner dan
+        > = groter dan
         ≤ = hoogstens; ≥ = minstens; ≈ = ongeveer; ~ = ongeveer; × = keer; ÷ = gedeeld door
         ± = plus of min; § = paragraaf; / = gedeeld door; ½ = een half; ¼ = een kwart; ¾ = drie kwart; ² = kwadraat
         ³ = tot de derde
@@ -98,7 +102,8 @@ LANGUAGE = Language(
     titles=words("""
         dhr. = de heer; mevr. = mevrouw; mw. = mevrouw; mr. = meester; dr. = dokter; drs. = doctorandus
         prof. = professor; ir. = ingenieur; jhr. = jonkheer
-        ing. = ingenieur; ds. = dominee; St. = sint; bijv. = bijvoorbeeld; bv. = bijvoorbeeld; d.w.z. = dat wil zeggen
+        ing. = ingenieur; ds. = dominee; St. = sint; bijv. = bijvoorbeeld; bv. = bijvoorbeeld
+        d.w.z. = dat wil zeggen
         m.a.w. = met andere woorden
         o.a. = onder andere; i.p.v. = in plaats van; m.b.t. = met betrekking tot; t.o.v. = ten opzichte van
         a.u.b. = alstublieft; n.a.v. = naar aanleiding van

@@ -58,8 +58,12 @@ def _time(hour: int, minute: int, before: str) -> str:
     return f"{spelt} {'zero ' if minute < 10 else ''}{_cardinal(minute, '')}"
 
 
+_DOTTED_TIME = re.compile(r"(?<=\bo )([01]?\d|2[0-3])\.([0-5]\d)(?![\d.,]\d|\d)")
 _DATE_YEAR = re.compile(r"(\d{1,2}\.\d{1,2}\.\d{4}) ?(?:r\.|roku\b)")
-_YEAR = re.compile(r"(?<![\w.])(?P<before>[Ww] )?(?P<year>[12]\d{3}) ?(?:r\.(?!\w)|roku\b)|(?<!\w)(?P<rok>[Rr]ok) (?P<plain>[12]\d{3})(?!\d|[.,]\d)")
+_YEAR = re.compile(
+    r"(?<![\w.])(?P<before>[Ww] )?(?P<year>[12]\d{3}) ?(?:r\.(?!\w)|roku\b)"
+    r"|(?<!\w)(?P<rok>[Rr]ok) (?P<plain>[12]\d{3})(?!\d|[.,]\d)"
+)
 
 
 def _phrases(text: str) -> str:
@@ -68,6 +72,7 @@ def _phrases(text: str) -> str:
             return f"{m['rok']} {_ordinal(int(m['plain']), '')}"
         return f"{m['before'] or ''}{_ordinal(int(m['year']), 'l' if m['before'] else 'g')} roku"
 
+    text = _DOTTED_TIME.sub(r"\1:\2", text)
     return _YEAR.sub(year, _DATE_YEAR.sub(r"\1", text))
 
 
@@ -87,7 +92,10 @@ LANGUAGE = Language(
     character_limit=224,
     cardinal=_cardinal,
     ordinal=_ordinal,
-    ordinal_marks={"º": "", "ª": "f", "-szy": "", "-gi": "", "-ty": "", "-go": "g", "-ego": "g", "-sza": "f", "-ta": "f", "-tej": "fl"},
+    ordinal_marks={
+        "º": "", "ª": "f", "-szy": "", "-gi": "", "-ty": "", "-go": "g",
+        "-ego": "g", "-sza": "f", "-ta": "f", "-tej": "fl",
+    },
     dotted_ordinal=_dotted,
     decimal=",",
     thousands=". ",
@@ -160,7 +168,7 @@ LANGUAGE = Language(
     """),
     addresses=words(". = kropka; @ = małpa; / = ukośnik; - = myślnik; _ = podkreślnik; : = dwukropek; + = plus"),
     letters="a be ce de e ef gie ha i jot ka el em en o pe ku er es te u fau wu iks igrek zet",
-    more_letters={"Ł": "eł", "Ś": "eś", "Ż": "żet", "Ź": "ziet", "Ć": "cie", "Ń": "eń", "Ó": "o kreskowane", "Ą": "ą", "Ę": "ę"},
+    more_letters={"Ł": "eł", "Ś": "eś", "Ż": "żet", "Ź": "ziet", "Ć": "cie", "Ń": "eń", "Ó": "o kreskowane"},
     titles=words("""
         dr = doktor; dr. = doktor; prof. = profesor; mgr = magister; inż. = inżynier; p.^ = pan; św. = święty
         ks. = ksiądz; gen. = generał; płk = pułkownik

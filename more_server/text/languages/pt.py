@@ -6,9 +6,9 @@ MONTHS = listed("janeiro fevereiro março abril maio junho julho agosto setembro
 _QUEENS = listed("maria isabel elizabeth catarina vitória margarida")
 
 
-_MASCULINE_IN_A = frozenset(
-    "dia dias problema problemas sistema sistemas tema temas programa programas mapa mapas planeta planetas idioma idiomas "
-    listed("para a da na")
+_MASCULINE_IN_A = listed(
+    "dia dias problema problemas sistema sistemas tema temas "
+    "programa programas mapa mapas planeta planetas idioma idiomas para a da na"
 )
 
 

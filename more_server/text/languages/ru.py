@@ -23,10 +23,12 @@ def _cardinal(n: int, gender: str) -> str:
 
 
 def _ordinal(n: int, form: str) -> str:
-    """Only the last word inflects: `f`eminine, `n`euter, `g`enitive, `d`ative, `p`repositional, `i`nstrumental, `a`ccusative."""
+    """The last word inflects: `f`eminine, `n`euter, `g`enitive, `d`ative, `p`repositional, `i`nstrumental."""
     text = num2words(n, "ru", "ordinal")
     if not form:
         return text
+    if form == "n" and n >= 1000:
+        return text[:-2] + "ые"  # 1990-е: the nineties
     return text[:-2] + (_THIRD if text.endswith("третий") else _ENDINGS)[form]
 
 
@@ -52,7 +54,10 @@ def _time(hour: int, minute: int, _before: str) -> str:
 
 
 _DATE_YEAR = re.compile(r"(\d{1,2}\.\d{1,2}\.\d{4}) ?(?:г\.|года\b)")
-_YEAR = re.compile(r"(?<![\w.])(?P<before>(?:[Вв]о?|[Оо]|[Пп]ри) )?(?P<year>[12]\d{3}) ?(?P<word>году|годом|года|год|г\.)(?!\w)")
+_YEAR = re.compile(
+    r"(?<![\w.])(?P<before>(?:[Вв]о?|[Оо]|[Пп]ри) )?"
+    r"(?P<year>[12]\d{3}) ?(?P<word>году|годом|года|год|г\.)(?!\w)"
+)
 _YEAR_FORMS = {"год": "", "года": "g", "году": "p", "годом": "i"}
 
 
@@ -78,7 +83,10 @@ def _roman(value: int, before: str, after: str) -> str | None:
     return _ordinal(value, "f" if before in ("Екатерина", "Елизавета", "Изабелла", "Мария") else "")
 
 
-_MARKS = "й: ый: ой: ий: я:f ая:f ья:f е:n ое:n ье:n го:g ого:g его:g му:d ому:d ему:d м:p ом:p ем:p х:gp ых:gp ю:a ую:a"
+_LETTERS = listed("а бэ вэ гэ дэ е ё жэ зэ и ка эль эм эн о пэ эр эс тэ у эф ха цэ че ша ща э ю я")
+_MARKS = (
+    "й: ый: ой: ий: я:f ая:f ья:f е:n ое:n ье:n го:g ого:g его:g му:d ому:d ему:d м:p ом:p ем:p х:gp ых:gp ю:a ую:a"
+)
 
 LANGUAGE = Language(
     code="ru",
@@ -135,7 +143,8 @@ LANGUAGE = Language(
         кГц,kHz m|килогерц|килогерца|килогерц
         МГц,MHz m|мегагерц|мегагерца|мегагерц; ГГц,GHz m|гигагерц|гигагерца|гигагерц
         КБ,KB,kB m|килобайт|килобайта|килобайт
-        МБ,MB m|мегабайт|мегабайта|мегабайт; ГБ,GB m|гигабайт|гигабайта|гигабайт; ТБ,TB m|терабайт|терабайта|терабайт
+        МБ,MB m|мегабайт|мегабайта|мегабайт; ГБ,GB m|гигабайт|гигабайта|гигабайт
+        ТБ,TB m|терабайт|терабайта|терабайт
         ч,h m|час|часа|часов; мин,min f|минута|минуты|минут; сек,s f|секунда|секунды|секунд
         мс,ms f|миллисекунда|миллисекунды|миллисекунд
     """),
@@ -153,7 +162,7 @@ LANGUAGE = Language(
     """),
     addresses=words(". = точка; @ = собака; / = слэш; - = дефис; _ = подчёркивание; : = двоеточие; + = плюс"),
     letters="эй би си ди и эф джи эйч ай джей кей эл эм эн оу пи кью ар эс ти ю ви дабл-ю экс уай зед",
-    more_letters=dict(zip("АБВГДЕЁЖЗИКЛМНОПРСТУФХЦЧШЩЭЮЯ", listed("а бэ вэ гэ дэ е ё жэ зэ и ка эль эм эн о пэ эр эс тэ у эф ха цэ че ша ща э ю я"), strict=True)),
+    more_letters=dict(zip("АБВГДЕЁЖЗИКЛМНОПРСТУФХЦЧШЩЭЮЯ", _LETTERS, strict=True)),
     titles=words("""
         г-н = господин; г-жа = госпожа; д-р = доктор; проф. = профессор; акад. = академик; им. = имени; ул. = улица
         пр. = проспект; пл.^ = площадь

@@ -9,10 +9,13 @@ _SCALES = ((10**12, "trilyon"), (10**9, "milyar"), (10**6, "milyon"), (1000, "bi
 _ORDINALS = dict(
     pair.split(":")
     for pair in listed(
-        "sıfır:sıfırıncı bir:birinci iki:ikinci üç:üçüncü dört:dördüncü beş:beşinci altı:altıncı yedi:yedinci sekiz:sekizinci "
-        "dokuz:dokuzuncu on:onuncu yirmi:yirminci otuz:otuzuncu kırk:kırkıncı elli:ellinci altmış:altmışıncı yetmiş:yetmişinci "
-        "seksen:sekseninci doksan:doksanıncı yüz:yüzüncü bin:bininci milyon:milyonuncu milyar:milyarıncı trilyon:trilyonuncu"
-)
+        "sıfır:sıfırıncı bir:birinci iki:ikinci üç:üçüncü dört:dördüncü beş:beşinci altı:altıncı yedi:yedinci "
+        "sekiz:sekizinci "
+        "dokuz:dokuzuncu on:onuncu yirmi:yirminci otuz:otuzuncu kırk:kırkıncı elli:ellinci "
+        "altmış:altmışıncı yetmiş:yetmişinci "
+        "seksen:sekseninci doksan:doksanıncı yüz:yüzüncü bin:bininci milyon:milyonuncu "
+        "milyar:milyarıncı trilyon:trilyonuncu"
+    )
 )
 
 
@@ -63,13 +66,15 @@ def _roman(value: int, before: str, after: str) -> str | None:
     return str(value) if before.lower() in ("bölüm", "cilt", "kısım", "tip", "sınıf") else None
 
 
+_MARKS = listed("inci ıncı uncu üncü nci ncı ncu ncü")
+
 LANGUAGE = Language(
     code="tr",
     names=("turkish", "türkçe", "tur"),
     character_limit=226,
     cardinal=_cardinal,
     ordinal=_ordinal,
-    ordinal_marks=dict.fromkeys(listed("inci ıncı uncu üncü nci ncı ncu ncü 'inci 'ıncı 'uncu 'üncü 'nci 'ncı 'ncu 'ncü º"), ""),
+    ordinal_marks=dict.fromkeys([q + mark for mark in _MARKS for q in ("", "'")], "") | {"º": ""},
     dotted_ordinal=_dotted,
     decimal=",",
     thousands=".",
@@ -118,7 +123,8 @@ LANGUAGE = Language(
     letters="a be ce de e fe ge he ı je ke le me ne o pe kü re se te u ve çift-ve iks ye ze",
     more_letters={"Ç": "çe", "Ş": "şe", "Ö": "ö", "Ü": "ü", "Ğ": "yumuşak ge", "İ": "i"},
     titles=words("""
-        Dr. = doktor; Prof. = profesör; Doç. = doçent; Av. = avukat; Sn. = sayın; B.^ = bay; Bn. = bayan; Alb. = albay
+        Dr. = doktor; Prof. = profesör; Doç. = doçent; Av. = avukat; Sn. = sayın; B.^ = bay; Bn. = bayan
+        Alb. = albay
         Gen. = general; St. = sen
         örn. = örneğin; bkz. = bakınız; yy. = yüzyıl; s.# = sayfa; no.# = numara; no:# = numara; tel. = telefon
         Cad. = caddesi; Sok. = sokak; Mah. = mahallesi

@@ -3,7 +3,10 @@ import re
 from more_server.text.languages.base import Language, Noun, kanji_digits, moneys, nouns, one_form, words
 
 _DIGITS = "零一二三四五六七八九"
-_MEASURES = "元个個位本张張只隻条條件次天年杯瓶家间間部辆輛颗顆块塊片份把双雙对對岁歲种種层層倍口名套台支座架匹头頭棵朵封场場句首篇项項股点點分秒小时"
+_MEASURES = (
+    "元个個位本张張只隻条條件次天年杯瓶家间間部辆輛颗顆块塊片份把双雙对對岁歲种種层層"
+    "倍口名套台支座架匹头頭棵朵封场場句首篇项項股点點分秒小时"
+)
 
 
 def _section(n: int) -> str:
@@ -94,9 +97,12 @@ LANGUAGE = Language(
     """),
     magnitudes=words("万 = 万; 亿 = 亿; 百万 = 百万; 千万 = 千万; 万亿 = 万亿"),
     units=nouns("""
-        km m|公里; m m|米; cm m|厘米; mm m|毫米; kg m|公斤; g m|克; mg m|毫克; l,L m|升; ml,mL m|毫升; km/h m|公里每小时; m/s m|米每秒
-        °C m|摄氏度; °F m|华氏度; ° m|度; % 百分之{}; ‰ 千分之{}; m² m|平方米; km² m|平方公里; m³ m|立方米; W m|瓦; kW m|千瓦; kWh m|千瓦时; V m|伏
-        Hz m|赫兹; kHz m|千赫兹; MHz m|兆赫兹; GHz m|吉赫兹; KB,kB m|千字节; MB m|兆字节; GB m|吉字节; TB m|太字节; h m|小时; min m|分钟; s m|秒
+        km m|公里; m m|米; cm m|厘米; mm m|毫米; kg m|公斤; g m|克; mg m|毫克; l,L m|升; ml,mL m|毫升
+        km/h m|公里每小时; m/s m|米每秒
+        °C m|摄氏度; °F m|华氏度; ° m|度; % 百分之{}; ‰ 千分之{}; m² m|平方米; km² m|平方公里; m³ m|立方米; W m|瓦
+        kW m|千瓦; kWh m|千瓦时; V m|伏
+        Hz m|赫兹; kHz m|千赫兹; MHz m|兆赫兹; GHz m|吉赫兹; KB,kB m|千字节; MB m|兆字节; GB m|吉字节; TB m|太字节
+        h m|小时; min m|分钟; s m|秒
         ms m|毫秒
     """),
     months=tuple(f"{i}月" for i in range(1, 13)),
@@ -109,7 +115,7 @@ LANGUAGE = Language(
     symbols=words("""
         & = 和; + = 加; @ = 艾特; # = 井号; #1 = 第; = = 等于; < = 小于; > = 大于
         ≤ = 小于等于; ≥ = 大于等于; ≈ = 约等于; ~ = 约; × = 乘; ÷ = 除以
-        ± = 正负; § = 第; / = 比; ½ = 二分之一; ¼ = 四分之一; ¾ = 四分之三; ² = 的平方; ³ = 的立方
+        ± = 正负; § = 第; / = {1}分之{0}; ½ = 二分之一; ¼ = 四分之一; ¾ = 四分之三; ² = 的平方; ³ = 的立方
     """),
     addresses=words(". = 点; @ = 艾特; / = 斜杠; - = 杠; _ = 下划线; : = 冒号; + = 加"),
     letters="",
