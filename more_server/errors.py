@@ -11,6 +11,8 @@ MoreError                       500 server_error
 ├── Unavailable                 503 server_busy           with retry_after
 │   └── ModelLoading            503 model_loading
 ├── EngineFailure               500 server_error          the device or the model failed
+├── BrokenVoice                 500 broken_voice          a voice's reference cannot be used
+├── StorageError                500 storage_error         a file cannot be read or written
 ├── SettingsError               stops the start
 └── ModelError                  stops the start, or an import or a download
 """
@@ -103,6 +105,18 @@ class EngineFailure(MoreError):
     """The device or the model failed while speaking."""
 
 
+class BrokenVoice(MoreError):
+    """A voice that is installed has a reference that cannot be used; whoever asked for it cannot mend that."""
+
+    code = "broken_voice"
+
+
+class StorageError(MoreError):
+    """A file or folder of ours cannot be read or written."""
+
+    code = "storage_error"
+
+
 class SettingsError(MoreError):
     """The configuration does not fit; stops the start."""
 
@@ -114,3 +128,8 @@ class ModelError(MoreError):
 def allowed(names: Iterable[str]) -> str:
     """The end of a message: what exists, in order."""
     return ", ".join(sorted(names)) or "none"
+
+
+def shown(value: str) -> str:
+    """A caller's value for a message, cut where it is long."""
+    return repr(value if len(value) <= 80 else value[:77] + "...")

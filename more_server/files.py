@@ -1,5 +1,6 @@
-"""Folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and one writer at a time."""
 
+import fcntl
 import os
 import secrets
 import shutil
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from more_server.errors import ModelError
+from more_server.errors import StorageError
 
 
 @contextmanager
@@ -16,10 +17,10 @@ def staged_folder(target: Path) -> Iterator[Path]:
 
     Whatever ends the block otherwise, a full disk and Ctrl-C included, the folder is gone. What a
     killed process left behind has a name with a leading dot and goes with `sweep`.
-    Raises ModelError where the target exists or cannot be written.
+    Raises StorageError where the target exists or cannot be written.
     """
     if target.exists():
-        raise ModelError(f"{target} exists already")
+        raise StorageError(f"{target} exists already")
     stage = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +30,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         stage.rename(target)
         _sync_entry(target.parent)
     except OSError as error:
-        raise ModelError(f"{target} cannot be written: {error}") from error
+        raise StorageError(f"{target} cannot be written: {error}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -38,6 +39,42 @@ def sweep(target: Path) -> None:
     """Remove what a killed process left of `target`; only the holder of its lock may call this."""
     for stage in target.parent.glob(f".{target.name}.partial-*"):
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder; one rename takes it out of sight first, so that a killed removal leaves no half of it.
+
+    Only the holder of its lock may call this. Raises StorageError.
+    """
+    doomed = folder.with_name(f".{folder.name}.partial-removed")
+    try:
+        shutil.rmtree(doomed, ignore_errors=True)
+        folder.rename(doomed)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be removed: {error.strerror or error}") from error
+    sweep(folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the right to write a folder, across processes; it ends with the process at the latest.
+
+    Raises StorageError at once where another process holds it.
+    """
+    path = folder.parent / ".locks" / f"{folder.name}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(
+                f"another process is writing {folder} at the moment; wait for it, or end it, and try again"
+            ) from error
+        yield
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -24,7 +24,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Address to bind."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """TCP port; 0 lets the system choose one."""
-    shutdown_seconds: Annotated[float, Meta(ge=0)] = 10.0
+    shutdown_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     """Seconds that running streams may take to end after SIGTERM."""
     cors_origins: tuple[str, ...] = ("*",)
     """Origins whose pages may call the API from a browser."""
@@ -39,7 +39,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Bytes of a request body."""
     reference_bytes: Annotated[int, Meta(ge=1024)] = 10_485_760
     """Bytes of one uploaded reference clip."""
-    reference_seconds: Annotated[float, Meta(gt=0)] = 120.0
+    reference_seconds: Annotated[float, Meta(gt=0, le=3600)] = 120.0
     """Seconds of one reference clip."""
     reference_channels: Annotated[int, Meta(ge=1)] = 8
     """Channels of one reference clip; they are mixed to mono."""
@@ -56,8 +56,10 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Utterances spoken at the same time."""
     queue: Annotated[int, Meta(ge=0)] = 32
     """Utterances that may wait for a slot; beyond it callers are answered 429."""
-    ahead_seconds: Annotated[float, Meta(gt=0)] = 30.0
+    ahead_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """Seconds of audio made ahead of a slow listener before its utterance pauses."""
+    stalled_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """Seconds that a listener may take nothing while others wait for its slot; then it is cut off."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,7 +129,10 @@ def load(file: Path | None = None, environment: Mapping[str, str] | None = None)
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings do not fit: {_hint(str(error), values)}") from error
-    return msgspec.structs.replace(settings, data_dir=settings.data_dir.expanduser().absolute())
+    data_dir = settings.data_dir.expanduser().absolute()
+    if data_dir.exists() and not data_dir.is_dir():
+        raise SettingsError(f"data_dir {data_dir} is a file; it must be a folder, or not exist yet")
+    return msgspec.structs.replace(settings, data_dir=data_dir)
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import math
+import os
 import secrets
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -12,8 +13,18 @@ import structlog
 
 from more_server.audio.read import read_file, resample, trim_silence
 from more_server.audio.stretch import Stretcher
-from more_server.engine.engine import Engine
-from more_server.errors import BadInput, ModelLoading, ModelNotFound, SettingsError, VoiceNotFound, allowed
+from more_server.engine.engine import LOADING_RETRY_SECONDS, Engine
+from more_server.errors import (
+    BadInput,
+    BrokenVoice,
+    ModelLoading,
+    ModelNotFound,
+    MoreError,
+    SettingsError,
+    VoiceNotFound,
+    allowed,
+    shown,
+)
 from more_server.profiles import OPENAI_MODELS, QUALITY_OF_MODEL
 from more_server.settings import Settings
 from more_server.speech import Audio, Profile, Samples, Segment, SpeechRequest, Utterance, Voice, VoiceLatents
@@ -30,6 +41,11 @@ SEED_BITS = 63
 log = structlog.get_logger("more_server.speak")
 
 
+def unknown_model(model: str, known: list[str]) -> ModelNotFound:
+    """The error for a `model` that is none of those that can be asked for."""
+    return ModelNotFound(f"there is no model {shown(model)}; there are: {allowed(known)}", param="model")
+
+
 class Speaker:
     """Speaks requests with one engine, the installed voices and the quality profiles."""
 
@@ -43,11 +59,13 @@ class Speaker:
         self.ready = False
         """The model is loaded and has spoken once."""
         self._latents = LatentCache(settings.cache_dir / "latents")
-        self._recent: dict[str, tuple[object, VoiceLatents]] = {}
+        self._recent: dict[str, tuple[object, asyncio.Task[VoiceLatents]]] = {}
+        self._weights: os.stat_result | None = None
 
     async def open(self) -> None:
         """Wait for the model. Raises ModelError or SettingsError."""
         await self.engine.wait_ready()
+        self._weights = (self.engine.model_dir / "model.safetensors").stat()
         self.voices.studio = await asyncio.to_thread(read_studio_voices, self.engine.model_dir)
         if name := self.settings.default_voice:
             try:
@@ -58,12 +76,29 @@ class Speaker:
     async def start(self) -> None:
         """Wait for the model, then speak once, so that nobody's first request pays for it. Raises ModelError."""
         await self.open()
-        if self.voices.all():
+        for voice in dict.fromkeys([self.settings.default_voice, *(voice.id for voice in self.voices.all())]):
             language = self.engine.config.languages[0]
-            utterance = await self.resolve(SpeechRequest(text="Hello there.", language=language, seed=0), "warm-up")
-            async for _ in self.speak(utterance):
-                pass
+            try:
+                utterance = await self.resolve(
+                    SpeechRequest(text="Hello there.", voice=voice, language=language, seed=0), "warm-up"
+                )
+                async for _ in self.speak(utterance):
+                    pass
+            except BrokenVoice as error:
+                log.warning("a voice cannot be used", voice_id=voice, reason=error.message)
+            else:
+                break
         self.ready = True
+
+    @property
+    def model_created(self) -> int:
+        """When the weights were written, Unix seconds."""
+        return int(self._opened().st_mtime)
+
+    def _opened(self) -> os.stat_result:
+        if self._weights is None:
+            raise ModelLoading("the model is still loading", retry_after=LOADING_RETRY_SECONDS)
+        return self._weights
 
     # -- resolving
 
@@ -107,7 +142,7 @@ class Speaker:
     def _profile(self, request: SpeechRequest) -> Profile:
         name = request.quality or QUALITY_OF_MODEL.get(request.model or "") or self.settings.default_quality
         if name not in self.profiles:
-            raise BadInput(f"there is no quality {name!r}; there are: {allowed(self.profiles)}", param="quality")
+            raise BadInput(f"there is no quality {shown(name)}; there are: {allowed(self.profiles)}", param="quality")
         return self.profiles[name]
 
     def _voice(self, request: SpeechRequest) -> Voice:
@@ -119,7 +154,7 @@ class Speaker:
                     return self.voices.find(model)
                 except VoiceNotFound:
                     pass
-            raise ModelNotFound(f"there is no model {model!r}; there are: {allowed(self.model_ids())}", param="model")
+            raise unknown_model(model, self.model_ids())
         return self.voices.resolve(request.voice, default)
 
     def _language(self, request: SpeechRequest, voice: Voice) -> str:
@@ -128,7 +163,7 @@ class Speaker:
             language = resolve_language(request.language)
             if language not in spoken:
                 raise BadInput(
-                    f"language {request.language!r} is not spoken by the model {self.engine.model_dir.name}; "
+                    f"language {shown(request.language)} is not spoken by the model {self.engine.model_dir.name}; "
                     f"it speaks: {allowed(spoken)}",
                     param="language",
                 )
@@ -138,8 +173,16 @@ class Speaker:
 
     def _segments(self, text: str, language: str, profile: Profile) -> tuple[Segment, ...]:
         tokenizer = self.engine.tokenizer
+        spoken = normalise(text, language)
+        # 16,384 digits are 65,000 letters and half an hour of speech.
+        if len(spoken) > (limit := 2 * self.settings.limits.text_characters):
+            raise BadInput(
+                f"input has {len(spoken)} characters once its numbers and signs are written out; "
+                f"at most {limit} are allowed",
+                param="input",
+            )
         pieces = split(
-            normalise(text, language),
+            spoken,
             language,
             count_tokens=lambda piece: tokenizer.count(piece, language),
             max_tokens=self.engine.config.max_segment_tokens,
@@ -155,22 +198,37 @@ class Speaker:
     async def latents(self, voice: Voice) -> VoiceLatents:
         """Latents of a voice: from memory, from the cache on disk, else from its references.
 
-        Raises BadInput when a reference cannot be used.
+        Raises BrokenVoice when a reference cannot be used.
         """
         if voice.id in self.voices.studio and not voice.references:
             return self.voices.studio[voice.id]
-        stamp = [(clip, clip.stat().st_mtime_ns) for clip in voice.references]
+        try:
+            stamp = [(clip, clip.stat().st_mtime_ns) for clip in voice.references]
+        except OSError as error:
+            raise BrokenVoice(f"voice {voice.id}: {error}", param="voice") from error
         known = self._recent.get(voice.id)
         if known is None or known[0] != stamp:
-            known = (stamp, await self._load_latents(voice))
+            # One task for all who ask meanwhile: each would stall the streams that are running.
+            known = (stamp, asyncio.create_task(self._load_latents(voice)))
             self._recent[voice.id] = known
-        return known[1]
+        try:
+            return await asyncio.shield(known[1])
+        except MoreError:
+            if self._recent.get(voice.id) is known:
+                del self._recent[voice.id]
+            raise
 
     async def _load_latents(self, voice: Voice) -> VoiceLatents:
-        key = await asyncio.to_thread(self._latents.key, voice, self._fingerprint())
-        if (latents := await asyncio.to_thread(self._latents.read, key)) is not None:
-            return latents
-        latents = await self.engine.condition(await asyncio.to_thread(self._clips, voice))
+        try:
+            key = await asyncio.to_thread(self._latents.key, voice, self._fingerprint())
+            if (latents := await asyncio.to_thread(self._latents.read, key)) is not None:
+                return latents
+            latents = await self.engine.condition(await asyncio.to_thread(self._clips, voice))
+        except (BadInput, OSError) as error:
+            # Whoever asked cannot mend the clip, and did not send it.
+            raise BrokenVoice(
+                f"voice {voice.id} has a reference that cannot be used: {error}", param="voice"
+            ) from error
         try:
             await asyncio.to_thread(self._latents.write, key, latents)
         except OSError as error:
@@ -181,20 +239,23 @@ class Speaker:
         config, limits = self.engine.config, self.settings.limits
         clips = []
         for path in voice.references:
-            audio = read_file(
-                path,
-                sample_rate=config.sample_rate,
-                max_bytes=limits.reference_bytes,
-                max_seconds=limits.reference_seconds,
-                max_channels=limits.reference_channels,
-            )
+            try:
+                audio = read_file(
+                    path,
+                    sample_rate=config.sample_rate,
+                    max_bytes=limits.reference_bytes,
+                    max_seconds=limits.reference_seconds,
+                    max_channels=limits.reference_channels,
+                )
+            except BadInput as error:
+                raise BadInput(f"{path.name}: {error.message}") from error
             samples = trim_silence(audio.samples, audio.sample_rate)[: round(REFERENCE_SECONDS * audio.sample_rate)]
             clips.append((samples, resample(samples, audio.sample_rate, config.speaker_encoder.sample_rate)))
         return clips
 
     def _fingerprint(self) -> str:
         """What latents depend on besides the clips: the weights, by size and date, and the parameters."""
-        weights = (self.engine.model_dir / "model.safetensors").stat()
+        weights = self._opened()
         config = hashlib.sha256(msgspec.json.encode(self.engine.config)).hexdigest()
         return f"{config}:{weights.st_size}:{weights.st_mtime_ns}:{REFERENCE_SECONDS}"
 
@@ -220,5 +281,6 @@ class Speaker:
         if not self.ready:
             state = self.engine.state()
             raise ModelLoading(
-                state.failure or "the model is still loading; it will be ready in a moment", retry_after=5.0
+                state.failure or "the model is still loading; it will be ready in a moment",
+                retry_after=LOADING_RETRY_SECONDS,
             )

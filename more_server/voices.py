@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from more_server.audio.read import read, trim_silence
-from more_server.errors import BadInput, TooLarge, VoiceNotFound, allowed
-from more_server.files import staged_folder, write_file
+from more_server.errors import BadInput, TooLarge, VoiceNotFound, allowed, shown
+from more_server.files import locked, remove_folder, staged_folder, sweep, write_file
 from more_server.settings import LimitSettings
 from more_server.speech import Voice, VoiceLatents
 
@@ -74,7 +73,7 @@ class VoiceLibrary:
                 if wanted in names(voice):
                     return voice
         raise VoiceNotFound(
-            f"there is no voice {name!r}; there are: {allowed(voice.id for voice in voices)}", param="voice"
+            f"there is no voice {shown(name)}; there are: {allowed(voice.id for voice in voices)}", param="voice"
         )
 
     def resolve(self, name: str | None, default: str) -> Voice:
@@ -99,31 +98,37 @@ class VoiceLibrary:
         Raises BadInput or TooLarge for an id that does not fit or is taken, and for a clip that cannot serve.
         """
         check_voice_id(voice_id)
-        if any(voice.id == voice_id for voice in self.all()):
-            raise BadInput(f"a voice {voice_id!r} exists already; remove it first or choose another name", param="name")
+        self._check_free(voice_id)
         if not clips:
             raise BadInput("a voice needs at least one reference clip", param="audio_sample")
         for suffix, content in clips:
             check_clip(suffix, content, limits)
-        with staged_folder(self._folders[0] / voice_id) as folder:
-            for number, (suffix, content) in enumerate(clips, start=1):
-                (folder / f"reference-{number}{suffix}").write_bytes(content)
-            (folder / "voice.toml").write_text(metadata_toml(metadata), "utf-8")
+        target = self._folders[0] / voice_id
+        with locked(target):
+            self._check_free(voice_id)
+            sweep(target)
+            with staged_folder(target) as folder:
+                for number, (suffix, content) in enumerate(clips, start=1):
+                    (folder / f"reference-{number}{suffix}").write_bytes(content)
+                (folder / "voice.toml").write_text(metadata_toml(metadata), "utf-8")
         return self.find(voice_id)
+
+    def _check_free(self, voice_id: str) -> None:
+        if any(voice.id == voice_id for voice in self.all()) or (self._folders[0] / voice_id).exists():
+            raise BadInput(f"a voice {voice_id!r} exists already; remove it first or choose another name", param="name")
 
     def remove(self, voice_id: str) -> None:
         """Delete a voice of the writable folder. Raises VoiceNotFound or BadInput."""
         voice = next((voice for voice in self.all() if voice.id == voice_id), None)
         if voice is None:
             raise VoiceNotFound(
-                f"there is no voice {voice_id!r}; there are: {allowed(v.id for v in self.all())}", param="voice"
+                f"there is no voice {shown(voice_id)}; there are: {allowed(v.id for v in self.all())}", param="voice"
             )
         folder = voice.references[0].parent if voice.references else None
         if folder is None or folder.parent != self._folders[0]:
             raise BadInput(f"the voice {voice_id!r} came with the model or the program; it stays", param="voice")
-        gone = folder.with_name(f".{voice_id}-removed")
-        folder.rename(gone)
-        shutil.rmtree(gone)
+        with locked(folder):
+            remove_folder(folder)
 
     def _scan(self) -> tuple[list[Voice], list[str]]:
         voices = {voice_id: Voice(id=voice_id, name=voice_id.replace("-", " ").title()) for voice_id in self.studio}
@@ -146,10 +151,13 @@ class VoiceLibrary:
         if (known := self._read.get(folder)) and known[0] == stamp:
             return known[1]
         metadata = msgspec.convert(tomllib.loads(path.read_text("utf-8")), VoiceMetadata)
-        references = tuple(sorted(clip for clip in folder.iterdir() if clip.suffix.lower() in REFERENCE_SUFFIXES))
+        references = tuple(
+            sorted(clip for clip in folder.iterdir() if clip.suffix.lower() in REFERENCE_SUFFIXES and clip.is_file())
+        )
         if not references:
             raise ValueError(f"{folder} holds no reference clip ({allowed(REFERENCE_SUFFIXES)})")
-        fields = msgspec.structs.asdict(metadata) | {"name": metadata.name or folder.name}
+        aliases = tuple(alias.lower() for alias in metadata.aliases)
+        fields = msgspec.structs.asdict(metadata) | {"name": metadata.name or folder.name, "aliases": aliases}
         voice = Voice(id=folder.name, references=references, **fields)
         self._read[folder] = (stamp, voice)
         return voice
@@ -161,7 +169,7 @@ ID_RULE = "a voice's name is 1 to 64 lower-case letters, digits, '-' and '_', be
 def check_voice_id(voice_id: str) -> None:
     """Raises BadInput unless the id can be a folder's name everywhere."""
     if not ID_PATTERN.fullmatch(voice_id):
-        raise BadInput(f"{voice_id!r} cannot be a voice's name: {ID_RULE}", param="name")
+        raise BadInput(f"{shown(voice_id)} cannot be a voice's name: {ID_RULE}", param="name")
 
 
 def metadata_toml(metadata: VoiceMetadata) -> str:

@@ -51,6 +51,9 @@ def test_the_file_is_named_found_or_absent(tmp_path: Path, monkeypatch: pytest.M
         ("", {"MORE_ENGINE__SLOTS": "many"}, r"Expected `int`.*engine\.slots"),
         ("", {"MORE_SERVER": "x"}, r"\$\.server"),
         ("server = 5", {"MORE_SERVER__PORT": "1"}, r"server"),
+        ("[engine]\nahead_seconds = inf", {}, r"engine\.ahead_seconds"),
+        ("[server]\nshutdown_seconds = inf", {}, r"server\.shutdown_seconds"),
+        ("data_dir = 'README.md'", {}, "is a file"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, text: str, environment: dict[str, str], says: str) -> None:

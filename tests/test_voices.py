@@ -38,7 +38,7 @@ def test_a_voice_is_added_whole(library: VoiceLibrary, tmp_path: Path) -> None:
     for name in ("ann", "ANN", "boss", 'ann "a" müller'):
         assert library.find(name) == voice
     library.remove("ann")
-    assert list((tmp_path / "voices").iterdir()) == []
+    assert {path.name for path in (tmp_path / "voices").iterdir()} <= {".locks"}
     with pytest.raises(VoiceNotFound, match="linden, rowan"):
         library.find("ann")
 
@@ -91,7 +91,7 @@ def test_a_failed_write_leaves_nothing(library: VoiceLibrary, tmp_path: Path, mo
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(Exception, match="No space left"):
         library.add("ann", [(".wav", tone(2))], VoiceMetadata(), LIMITS)
-    assert list((tmp_path / "voices").iterdir()) == []
+    assert {path.name for path in (tmp_path / "voices").iterdir()} <= {".locks"}
 
 
 def test_broken_folders_are_told_and_passed_over(library: VoiceLibrary, tmp_path: Path) -> None:
@@ -105,6 +105,39 @@ def test_broken_folders_are_told_and_passed_over(library: VoiceLibrary, tmp_path
     problems = library.problems()
     assert len(problems) == 4
     assert any("nmae" in problem for problem in problems)
+
+
+def test_aliases_in_any_case(library: VoiceLibrary) -> None:
+    library.add("ann", [(".wav", tone(2))], VoiceMetadata(aliases=("Annie",)), LIMITS)
+    assert library.find("annie").id == library.find("ANNIE").id == "ann"
+
+
+def test_what_is_no_file_is_no_clip(library: VoiceLibrary, tmp_path: Path) -> None:
+    folder = tmp_path / "voices" / "odd"
+    (folder / "a.wav").mkdir(parents=True)
+    (folder / "b.wav").symlink_to(tmp_path / "nowhere.wav")
+    (folder / "voice.toml").write_text("")
+    assert "no reference clip" in library.problems()[0]
+    (folder / "c.wav").write_bytes(tone(2))
+    (folder / "voice.toml").write_text('name = "Odd"')
+    assert [clip.name for clip in library.find("odd").references] == ["c.wav"]
+
+
+def test_what_a_killed_command_left_does_not_matter(library: VoiceLibrary, tmp_path: Path) -> None:
+    home = tmp_path / "voices"
+    for left in (".ann.partial-0123", ".ann.partial-removed"):
+        (home / left).mkdir(parents=True)
+        (home / left / "reference-1.wav").write_bytes(b"half")
+    assert [voice.id for voice in library.all()] == ["linden", "rowan"]
+    library.add("ann", [(".wav", tone(2))], VoiceMetadata(), LIMITS)
+    library.remove("ann")
+    assert {path.name for path in home.iterdir()} == {".locks"}
+
+
+def test_long_names_are_not_echoed_whole(library: VoiceLibrary) -> None:
+    with pytest.raises(VoiceNotFound) as refused:
+        library.find("x" * 100_000)
+    assert len(refused.value.message) < 300
 
 
 def test_changes_by_hand_are_seen(library: VoiceLibrary, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from more_server.errors import BadInput, allowed
+from more_server.errors import BadInput, allowed, shown
 from more_server.speech import Samples
 
 UNKNOWN_SIZE = 0xFFFFFFFF
@@ -52,8 +52,6 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     content_type: str
-    extension: str
-    """File name suffix, with its dot."""
     lossless: bool
     """Decodes to the 16-bit rounding of what was fed."""
     codec: Codec | None = None
@@ -66,7 +64,6 @@ _FORMATS = (
     Format(
         name="mp3",
         content_type="audio/mpeg",
-        extension=".mp3",
         lossless=False,
         # LAME turns its input down by 0.4 dB, to 0.95, and FFmpeg offers no switch for it.
         codec=Codec(
@@ -85,7 +82,6 @@ _FORMATS = (
     Format(
         name="opus",
         content_type="audio/opus",
-        extension=".opus",
         lossless=False,
         codec=Codec(
             container="ogg",
@@ -101,7 +97,6 @@ _FORMATS = (
     Format(
         name="aac",
         content_type="audio/aac",
-        extension=".aac",
         lossless=False,
         codec=Codec(
             container="adts", name="aac", sample_format="fltp", bit_rate=96_000, sample_rates=(7350, *_MPEG_RATES)
@@ -110,7 +105,6 @@ _FORMATS = (
     Format(
         name="flac",
         content_type="audio/flac",
-        extension=".flac",
         lossless=True,
         codec=Codec(
             container="flac",
@@ -128,8 +122,8 @@ _FORMATS = (
             streamed_container=(("metadata_header_padding", "0"),),
         ),
     ),
-    Format(name="wav", content_type="audio/wav", extension=".wav", lossless=True),
-    Format(name="pcm", content_type="audio/pcm", extension=".pcm", lossless=True),
+    Format(name="wav", content_type="audio/wav", lossless=True),
+    Format(name="pcm", content_type="audio/pcm", lossless=True),
 )
 
 FORMATS: Mapping[str, Format] = MappingProxyType({format_.name: format_ for format_ in _FORMATS})
@@ -300,7 +294,7 @@ def encode_file(samples: Samples, sample_rate: int, format_name: str) -> bytes:
 def find_format(name: str) -> Format:
     """The format of this name; BadInput listing what exists."""
     if name not in FORMATS:
-        raise BadInput(f"unknown format {name!r}; allowed are {allowed(FORMATS)}", param="response_format")
+        raise BadInput(f"unknown format {shown(name)}; allowed are {allowed(FORMATS)}", param="response_format")
     return FORMATS[name]
 
 

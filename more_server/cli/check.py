@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import msgspec
+from rich.text import Text
 
 from more_server.cli.output import console, settings
 from more_server.settings import Settings
@@ -30,7 +31,7 @@ def check() -> None:
     findings = list(_findings(settings()))
     for finding in findings:
         mark, style = ("✗", "red") if finding.mend else ("·", "dim") if finding.hint else ("✓", "green")
-        out.print(f"[{style}]{mark}[/] {finding.what:<10} {finding.value}")
+        out.print(Text.assemble((mark, style), f" {finding.what:<10} {finding.value}"))
         if finding.mend:
             out.print(f"  → {finding.mend}")
     if any(finding.mend for finding in findings):
@@ -52,7 +53,7 @@ def _packages() -> Iterator[Finding]:
         try:
             yield Finding(package, metadata.version(package))
         except metadata.PackageNotFoundError:
-            yield Finding(package, "is not installed", "pip install more-server")
+            yield Finding(package, "is not installed", "pip install -e . in the checkout, or build the container anew")
 
 
 def _device(loaded: Settings) -> Finding:
@@ -70,6 +71,8 @@ def _device(loaded: Settings) -> Finding:
 def _data(loaded: Settings) -> Finding:
     folder = loaded.data_dir
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not existing.is_dir():
+        return Finding("data", f"{existing} is a file", "set MORE_DATA_DIR to a folder that you own")
     if not os.access(existing, os.W_OK):
         return Finding("data", f"{folder} cannot be written", "set MORE_DATA_DIR to a folder that you own")
     return Finding("data", str(folder))

@@ -95,7 +95,9 @@ def pull(model: str, /, *, accept_license: bool = False) -> None:
 
     loaded = settings()
     offered = read_manifest().find(model)
-    accepted = accept_license or _asked(offered.title, offered.licence, offered.licence_address)
+    accepted = (
+        accept_license or not offered.must_accept or _asked(offered.title, offered.licence, offered.licence_address)
+    )
     with _progress() as bars:
         result = pull(loaded, model, accept_license=accepted, on_progress=bars.show)
     made = table("file", "size", "checked against")

@@ -14,9 +14,12 @@ def settings() -> Settings:
 
 
 def console() -> Console:
-    """Standard output; where it is no terminal, plain text in lines wide enough for a pipe."""
-    made = Console(highlight=False, soft_wrap=True)
-    return made if made.is_terminal else Console(highlight=False, soft_wrap=True, width=200)
+    """Standard output; where it is no terminal, plain text in lines wide enough for a pipe.
+
+    Without markup: names and descriptions come from files, and their brackets are theirs.
+    """
+    made = Console(highlight=False, soft_wrap=True, markup=False)
+    return made if made.is_terminal else Console(highlight=False, soft_wrap=True, markup=False, width=200)
 
 
 def table(*columns: str) -> Table:

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from more_server.cli.output import console, settings
-from more_server.errors import BadInput, MoreError, SettingsError
+from more_server.errors import BadInput, MoreError, SettingsError, StorageError
 from more_server.settings import Settings
 from more_server.speech import SpeechRequest
 
@@ -123,6 +123,8 @@ def say(
     audio_format = find_format(output.suffix.removeprefix("."))
     if not output.parent.is_dir():
         raise BadInput(f"{output.parent} is not a folder")
+    if output.is_dir():
+        raise BadInput(f"{output} is a folder; name the file to write")
     request = SpeechRequest(
         text=sys.stdin.read() if text == "-" else text,
         voice=voice,
@@ -152,7 +154,10 @@ async def _say(loaded: Settings, request: SpeechRequest, output: Path, format_na
     finally:
         await asyncio.to_thread(speaker.engine.stop)
     samples, rate = np.concatenate([piece.samples for piece in pieces]), pieces[0].sample_rate
-    write_file(output, encode_file(samples, rate, format_name))
+    try:
+        write_file(output, encode_file(samples, rate, format_name))
+    except OSError as error:
+        raise StorageError(f"{output} cannot be written: {error.strerror}") from error
     console().print(
         f"{output}: {len(samples) / rate:.1f} s of speech by {utterance.voice.name} "
         f"in {took:.1f} s (seed {utterance.seed})"

@@ -31,6 +31,8 @@ log = structlog.get_logger("more_server.engine")
 
 LOADING_RETRY_SECONDS = 5.0
 """A model loads in seconds; clients honour one to sixty."""
+STALL_CHECK_SECONDS = 0.5
+"""How often slots whose listeners take nothing are looked at while others wait and nobody speaks."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class Engine:
         most = runner.model.gpt.most_codes
         stream = Stream(utterance, listener, lambda segment: code_limit(segment, most))
         with self._wake:
+            self._loaded()  # once more, now that the thread cannot end in between
             self._loaded_scheduler().add(stream)
             self._wake.notify_all()
         sample_rate = runner.model.config.output_sample_rate
@@ -138,9 +141,9 @@ class Engine:
         return await self._on_device(lambda runner: runner.condition(clips))
 
     async def _on_device(self, work: Callable[[Runner], Result]) -> Result:
-        self._loaded()
         future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         with self._wake:
+            self._loaded()
             self._tasks.append(_Task(future, work))
             self._wake.notify_all()
         return await asyncio.wrap_future(future)
@@ -161,7 +164,8 @@ class Engine:
                 pass
         except BaseException as error:
             log.exception("the engine's loop ended")
-            self._failure = error
+            with self._wake:
+                self._failure = error
             end = EngineFailure(f"the engine has failed: {type(error).__name__}: {error}")
         self._end_all(end)
 
@@ -189,16 +193,19 @@ class Engine:
                 return False
         for task in tasks:
             task.run(runner)
+        for stream in self._loaded_scheduler().stalled(self._settings.stalled_seconds):
+            self._end(stream, Unavailable("the audio was not taken while others waited for the slot"))
         for stream in streams:
             self._advance(runner, stream)
         return True
 
     def _wait_for_work(self) -> list[Stream]:
         while True:
-            streams = self._loaded_scheduler().schedule()
-            if streams or self._tasks or self._stopping:
+            scheduler = self._loaded_scheduler()
+            streams = scheduler.schedule()
+            if streams or self._tasks or self._stopping or scheduler.stalled(self._settings.stalled_seconds):
                 return streams
-            self._wake.wait()
+            self._wake.wait(STALL_CHECK_SECONDS if scheduler.waiting else None)
 
     def _advance(self, runner: Runner, stream: Stream) -> None:
         try:
@@ -236,7 +243,7 @@ class Engine:
 
     def _loaded(self) -> Runner:
         if self._failure is not None:
-            raise Unavailable(f"the engine does not work: {self._failure}")
+            raise Unavailable(f"the engine does not work: {self._failure}", retry_after=LOADING_RETRY_SECONDS)
         if self._stopping:
             raise Unavailable("the server is shutting down", retry_after=LOADING_RETRY_SECONDS)
         if self._runner is None:

@@ -5,10 +5,11 @@ from more_server.speech import Segment
 CODES_FLOOR = 30
 """1.4 s: the shortest texts may still be spoken slowly."""
 CODES_PER_TOKEN = 6.0
-"""XTTS-v2's BPE tokens span 2-4 characters, each of 1.2-1.8 codes at usual speech rates (12-18
-characters a second, 21.5 codes a second); a run-on beyond twice that is babble."""
+"""An XTTS-v2 token spans 2 to 4 characters, of 1.2 to 1.8 codes each at 12 to 18 characters a second: about 4.5
+codes on average. What a text needs more than this bound and the floor together would be spoken very slowly."""
 CODES_PER_CHARACTER = 3.0
-"""Twice the slowest usual rate; the tighter of both bounds counts."""
+"""For the 1.2 to 1.8 above; the tighter of both bounds counts. nano, 168 sentences in all profiles: none came
+nearer to its limit than 59 %."""
 
 
 def code_limit(segment: Segment, model_limit: int) -> int:

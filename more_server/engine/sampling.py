@@ -20,7 +20,8 @@ def sample(logits: Tensor, seen: Tensor, noise: Tensor, profile: Profile) -> Ten
     if profile.temperature == 0:
         return logits.argmax(dim=-1)
     logits = _keep_nucleus(_keep_top_k(logits / profile.temperature, profile.top_k), profile.top_p)
-    return (logits.softmax(dim=-1) / noise).argmax(dim=-1)
+    # float32 draws are exactly 0 about once in 10^7; a masked code's 0/0 would be NaN, which argmax takes for the best.
+    return (logits.softmax(dim=-1) / noise.clamp(min=torch.finfo(noise.dtype).tiny)).argmax(dim=-1)
 
 
 def _keep_top_k(logits: Tensor, top_k: int) -> Tensor:

@@ -48,7 +48,19 @@ class Scheduler:
             stream.slot = slot
             stream.admitted_at = self._clock()
             self.running.append(stream)
-        return [stream for stream in self.running if not self._is_ahead(stream)]
+        for stream in self.running:
+            if not self._is_ahead(stream):
+                stream.ahead_since = None
+            elif stream.ahead_since is None:
+                stream.ahead_since = self._clock()
+        return [stream for stream in self.running if stream.ahead_since is None]
+
+    def stalled(self, seconds: float) -> list[Stream]:
+        """Streams that have been ahead of their listeners for so long while others wait for a slot."""
+        if not self.waiting:
+            return []
+        since = self._clock() - seconds
+        return [stream for stream in self.running if stream.ahead_since is not None and stream.ahead_since < since]
 
     def finish(self, stream: Stream) -> None:
         """Take a stream out and free its slot; a stream that has left already is left alone."""

@@ -55,6 +55,8 @@ class Stream:
         self.samples_made = 0
         self.samples_heard = 0
         """Samples the listener has taken; the scheduler lets a stream run only so far ahead of it."""
+        self.ahead_since: float | None = None
+        """Scheduler's clock, since when it waits for its listener."""
         self.aborted = False
         self.next_segment()
 

@@ -1,14 +1,13 @@
 """The models that are here, read from headers alone: no torch, no weights."""
 
 import math
-import shutil
 from pathlib import Path
 
 import msgspec
 
 from more_server.errors import ModelError, ModelNotFound, allowed
-from more_server.files import sweep, write_file
-from more_server.models.locks import check_id, locked
+from more_server.files import locked, remove_folder, write_file
+from more_server.models.ids import check_id
 from more_server.settings import Settings, bundled_dir
 from more_server.xtts.config import XttsConfig, read_config
 from more_server.xtts.layout import brief, check_shapes, read_header
@@ -120,20 +119,13 @@ def remove(settings: Settings, model: str) -> None:
     Raises ModelNotFound, or ModelError where it is bundled, serving, or being written at the moment.
     """
     check_id(model)
-    with locked(settings, model):
+    with locked(settings.model_dirs[0] / model):
         folder = find_model(settings, model)
         if _is_bundled(folder, settings):
             raise ModelError(f"model {model} is part of the server and stays; choose another with `models use`")
         if model == _selected(settings):
             raise ModelError(f"model {model} is the one that serves; first `more-server models use {DEFAULT_MODEL}`")
-        # One rename takes it out of sight, so a killed removal leaves no half of it.
-        doomed = folder.with_name(f".{folder.name}.partial-removed")
-        try:
-            shutil.rmtree(doomed, ignore_errors=True)
-            folder.rename(doomed)
-        except OSError as error:
-            raise ModelError(f"{folder} cannot be removed: {error.strerror or error}") from error
-        sweep(folder)
+        remove_folder(folder)
 
 
 def _folders(settings: Settings) -> dict[str, Path]:

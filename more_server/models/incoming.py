@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 
 from more_server.errors import ModelError
-from more_server.files import staged_folder, sweep
+from more_server.files import locked, staged_folder, sweep
 from more_server.models.catalogue import ModelInfo, check_model, list_models
-from more_server.models.locks import check_id, locked
+from more_server.models.ids import check_id
 from more_server.settings import Settings
 from more_server.xtts.layout import MODEL_FILES, OPTIONAL_FILES, Progress
 
@@ -39,7 +39,7 @@ def import_folder(
         raise ModelError(
             f"{source} holds neither model.safetensors (the serving format) nor model.pth (an original XTTS-v2 folder)"
         )
-    with locked(settings, model):
+    with locked(settings.model_dirs[0] / model):
         target = prepare(settings, model)
         check_space(target.parent, sum(path.stat().st_size for path in source.iterdir() if path.is_file()))
         if original:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from more_server.errors import ModelError, ModelNotFound, allowed
-from more_server.models.locks import check_id
+from more_server.models.ids import check_id
 from more_server.settings import bundled_dir
 
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

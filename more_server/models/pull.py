@@ -10,11 +10,10 @@ from pathlib import Path
 import msgspec
 
 from more_server.errors import ModelError
-from more_server.files import staged_folder
+from more_server.files import locked, staged_folder
 from more_server.models.catalogue import check_model
 from more_server.models.download import Download, VerifiedBy
 from more_server.models.incoming import check_space, prepare
-from more_server.models.locks import locked
 from more_server.models.manifest import Manifest, ManifestModel, read_manifest
 from more_server.settings import Settings
 from more_server.xtts.layout import Progress
@@ -69,7 +68,7 @@ def pull(
     if entry.must_accept and not accept_license:
         where = f" ({entry.licence_address})" if entry.licence_address else ""
         raise ModelError(f"{model} is under this licence: {entry.licence}{where}. Read it, then add {ACCEPT_FLAG}")
-    with locked(settings, model):
+    with locked(settings.model_dirs[0] / model):
         target = prepare(settings, model)
         downloads = target.parent / ".downloads" / f"{model}-{entry.revision}"
         try:
@@ -141,7 +140,7 @@ def _provenance(entry: ManifestModel, result: PullResult) -> str:
         f"revision = {json.dumps(entry.revision)}",
         f"licence = {json.dumps(entry.licence)}",
         f"licence_address = {json.dumps(entry.licence_address)}",
-        f"licence_accepted = {json.dumps(entry.must_accept)}",
+        f"licence_had_to_be_accepted = {json.dumps(entry.must_accept)}",
         f"fetched = {datetime.now(UTC).isoformat(timespec='seconds')}",
         f"verified = {json.dumps(result.verified)}",
     ]

@@ -42,8 +42,6 @@ def handle_more_error(request: Request[Any, Any, Any], error: MoreError) -> Resp
     if error.status == 500:
         # The same text and seed would fail again; without this both SDKs run the synthesis twice more.
         headers["x-should-retry"] = "false"
-    if error.status >= 500:
-        log.error("request failed", request_id=request_id(request.scope), code=error.code, reason=error.message)
     return Response(
         wire.encode(wire.error_body(error)),
         status_code=error.status,

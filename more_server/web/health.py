@@ -1,19 +1,21 @@
 """Health: alive, ready, and the plain OK that some clients look for."""
 
-from litestar import MediaType, Response, get
+from litestar import HttpMethod, MediaType, Response, route
 from litestar.di import NamedDependency
 
 from more_server.speak import Speaker
 from more_server.web import wire
 
+PROBES = (HttpMethod.GET, HttpMethod.HEAD)
 
-@get(["/health", "/health/live"], media_type=MediaType.TEXT, sync_to_thread=False)
+
+@route(["/health", "/health/live"], http_method=PROBES, media_type=MediaType.TEXT, sync_to_thread=False)
 def live() -> str:
     """`OK` as soon as the process answers; wyoming_openai takes this very body for a server with voice lists."""
     return "OK"
 
 
-@get("/health/ready", sync_to_thread=False)
+@route("/health/ready", http_method=PROBES, sync_to_thread=False)
 def ready(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     """200 when requests can be spoken, else 503 with the reason."""
     state = speaker.engine.state()

@@ -6,8 +6,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
-from more_server.errors import ModelNotFound, allowed
-from more_server.speak import Speaker
+from more_server.speak import Speaker, unknown_model
 from more_server.web import wire
 
 
@@ -17,11 +16,10 @@ def _json(value: Any) -> Response[bytes]:
 
 def _model(speaker: Speaker, model_id: str) -> wire.Model:
     languages = speaker.engine.config.languages
-    weights = speaker.engine.model_dir / "model.safetensors"
     voices = [wire.ModelVoice(v.id, (v.languages or languages)[0]) for v in speaker.voices.all()]
     return wire.Model(
         id=model_id,
-        created=int(weights.stat().st_mtime),
+        created=speaker.model_created,
         owned_by="more-server",
         language=list(languages),
         sample_rate=speaker.engine.config.output_sample_rate,
@@ -43,7 +41,7 @@ def get_model(speaker: NamedDependency[Speaker], model_id: FromPath[str]) -> Res
     speaker.check_ready()
     wanted = model_id.removeprefix("/")
     if wanted not in speaker.model_ids():
-        raise ModelNotFound(f"there is no model {wanted!r}; there are: {allowed(speaker.model_ids())}", param="model")
+        raise unknown_model(wanted, speaker.model_ids())
     return _json(_model(speaker, wanted))
 
 

@@ -6,48 +6,83 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
-import structlog
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException, InternalServerException
 from litestar.response import Stream
 
 from more_server.audio.encode import Format, find_format, make_encoder
-from more_server.errors import BadInput, MoreError
+from more_server.errors import BadInput, MoreError, shown
 from more_server.speak import Speaker
 from more_server.speech import SpeechRequest, Utterance
 from more_server.web import wire
-from more_server.web.errors import request_id
+from more_server.web.report import UNFINISHED, Report
 
 Result = TypeVar("Result")
-log = structlog.get_logger("more_server.web")
 
 DEFAULT_FORMAT = "mp3"
 """Open WebUI and LibreChat omit the format and treat the answer as MP3."""
+CLIENT_LEFT = 499
+"""Nginx's status for it; nobody is there to read it."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An answer whose first bytes are there."""
+
+    first: bytes
+    rest: AsyncGenerator[bytes, None]
+    content_type: str
+    seed: int
 
 
 @post("/v1/audio/speech", status_code=200)
 async def speech(request: Request[Any, Any, Any], speaker: NamedDependency[Speaker]) -> Response[Any]:
     """Speech for a text, streamed as it is made."""
+    report = Report(request)
+    try:
+        body = await _body(request)
+        begun = None if body is None else await unless_disconnected(request, _begin(speaker, body, report))
+    except (MoreError, HTTPException) as error:
+        report.end(error.code if isinstance(error, MoreError) else str(error.status_code))
+        raise
+    if begun is None:
+        report.end(UNFINISHED)
+        return Response(None, status_code=CLIENT_LEFT)
+    headers = {"x-seed": str(begun.seed), "cache-control": "no-cache", "x-accel-buffering": "no"}
+    chunks = _to_the_end(begun, report)
+    if request.scope["http_version"] != "1.0":
+        return Stream(chunks, media_type=begun.content_type, headers=headers)
+    # HTTP/1.0 has no chunks: a connection cut in the middle would look like the end. nginx speaks it by default.
+    whole = await unless_disconnected(request, _joined(chunks))
+    return Response(whole, media_type=begun.content_type, headers=headers)
+
+
+async def _body(request: Request[Any, Any, Any]) -> bytes | None:
+    """The request's body; None when the client left while sending it."""
+    try:
+        return await request.body()
+    except InternalServerException:  # "client disconnected prematurely"; Litestar has no class of its own for it
+        return None
+
+
+async def _begin(speaker: Speaker, content: bytes, report: Report) -> Begun:
+    """Everything that may be refused, and the first bytes."""
     speaker.check_ready()
-    body = wire.decode(await request.body(), wire.SpeechBody)
-    response_format, as_events = find_format((body.response_format or DEFAULT_FORMAT).lower()), _as_events(body)
-    utterance = await speaker.resolve(_asked(body), request_id(request.scope))
-    report = Report(request, body, utterance)
-    chunks = encoded(speaker, utterance, response_format, report)
+    body = wire.decode(content, wire.SpeechBody)
+    report.asked(body.input)
+    audio_format, as_events = find_format((body.response_format or DEFAULT_FORMAT).lower()), _as_events(body)
+    utterance = await speaker.resolve(_asked(body), report.request_id)
+    report.resolved(utterance)
+    chunks = encoded(speaker, utterance, audio_format, report)
     if as_events:
         chunks = events(chunks, speaker, utterance, report)
-    first = await unless_disconnected(request, anext(chunks))
-    if first is None:
-        await chunks.aclose()
-        return Response(None, status_code=499)
-    return Stream(
-        continued(first, chunks),
-        media_type="text/event-stream" if as_events else response_format.content_type,
-        headers={"x-seed": str(utterance.seed), "cache-control": "no-cache", "x-accel-buffering": "no"},
-    )
+    content_type = "text/event-stream" if as_events else audio_format.content_type
+    return Begun(await anext(chunks), chunks, content_type, utterance.seed)
 
 
 def _asked(body: wire.SpeechBody) -> SpeechRequest:
@@ -65,64 +100,22 @@ def _asked(body: wire.SpeechBody) -> SpeechRequest:
 def _as_events(body: wire.SpeechBody) -> bool:
     name = body.stream_format or "audio"
     if name not in ("audio", "sse"):
-        raise BadInput(f"there is no stream_format {name!r}; there are: audio, sse", param="stream_format")
+        raise BadInput(f"there is no stream_format {shown(name)}; there are: audio, sse", param="stream_format")
     return name == "sse"
 
 
-class Report:
-    """The one log line of a speech request."""
-
-    def __init__(self, request: Request[Any, Any, Any], body: wire.SpeechBody, utterance: Utterance) -> None:
-        self._started = time.monotonic()
-        self.first_audio: float | None = None
-        self.audio_seconds = 0.0
-        self._fields = {
-            "request_id": utterance.id,
-            "user_agent": request.headers.get("user-agent", ""),
-            "text_length": len(body.input),
-            "voice_id": utterance.voice.id,
-            "quality_profile": utterance.profile.name,
-            "seed": utterance.seed,
-        }
-
-    def made(self, seconds: float) -> None:
-        """Count audio that was made."""
-        if self.first_audio is None:
-            self.first_audio = time.monotonic() - self._started
-        self.audio_seconds += seconds
-
-    def end(self, outcome: str) -> None:
-        """Write the line."""
-        seconds = time.monotonic() - self._started
-        log.info(
-            "speech",
-            **self._fields,
-            outcome=outcome,
-            duration_ms=round(seconds * 1000),
-            first_audio_ms=round((self.first_audio or 0) * 1000),
-            audio_seconds=round(self.audio_seconds, 2),
-            real_time_factor=round(seconds / self.audio_seconds, 3) if self.audio_seconds else None,
-        )
-
-
 async def encoded(speaker: Speaker, utterance: Utterance, kind: Format, report: Report) -> AsyncGenerator[bytes, None]:
-    """Encoded audio, as early as the codec lets it out; also writes the request's log line."""
-    outcome = "client left"
-    try:
-        with make_encoder(kind.name, speaker.engine.config.output_sample_rate) as encoder:
-            async with aclosing(speaker.speak(utterance)) as chunks:
-                async for audio in chunks:
-                    report.made(audio.seconds)
-                    if data := encoder.feed(audio.samples):
-                        yield data
-            if data := encoder.finish():
-                yield data
-        outcome = "ok"
-    except MoreError as error:
-        outcome = error.code
-        raise
-    finally:
-        report.end(outcome)
+    """Encoded audio, as early as the codec lets it out."""
+    with make_encoder(kind.name, speaker.engine.config.output_sample_rate) as encoder:
+        async with aclosing(speaker.speak(utterance)) as chunks:
+            waiting_since = time.monotonic()
+            async for audio in chunks:
+                report.made(audio.seconds, time.monotonic() - waiting_since)
+                if data := encoder.feed(audio.samples):
+                    yield data
+                waiting_since = time.monotonic()
+        if data := encoder.finish():
+            yield data
 
 
 async def events(
@@ -138,6 +131,7 @@ async def events(
     except MoreError as error:
         if first:
             raise
+        report.outcome = error.code
         yield _event(wire.error_body(error))
         return
     spoken = sum(len(segment.token_ids) for segment in utterance.segments)
@@ -149,12 +143,25 @@ def _event(value: msgspec.Struct) -> bytes:
     return b"data: " + wire.encode(value) + b"\n\n"
 
 
-async def continued(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """The first chunk, already made, then the rest; closing it closes the rest."""
-    async with aclosing(rest):
-        yield first
-        async for chunk in rest:
-            yield chunk
+async def _to_the_end(begun: Begun, report: Report) -> AsyncGenerator[bytes, None]:
+    """The first bytes, then the rest; closing it closes the rest. Writes the request's log line."""
+    outcome: str | None = UNFINISHED
+    try:
+        async with aclosing(begun.rest):
+            yield begun.first
+            async for chunk in begun.rest:
+                yield chunk
+        outcome = None
+    except MoreError as error:
+        outcome = error.code
+        raise
+    finally:
+        report.end(outcome)
+
+
+async def _joined(chunks: AsyncGenerator[bytes, None]) -> bytes:
+    async with aclosing(chunks):
+        return b"".join([chunk async for chunk in chunks])
 
 
 async def unless_disconnected(request: Request[Any, Any, Any], work: Awaitable[Result]) -> Result | None:

@@ -160,6 +160,8 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         raise BadInput(message, param=param) from error
     except msgspec.DecodeError as error:
         raise BadInput(f"the body is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise BadInput("the body is nested too deeply") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"the body is not valid UTF-8 at byte {error.start}") from error
 

@@ -16,11 +16,10 @@ from more_server.xtts.conditioning import Conditioner
 from more_server.xtts.config import XttsConfig, read_config
 from more_server.xtts.decoder import Decoder
 from more_server.xtts.gpt import Gpt
+from more_server.xtts.layout import GENERATOR, SPEAKER_ENCODER
 from more_server.xtts.tokenizer import Tokenizer
 from more_server.xtts.vocabulary import check_vocabulary
 
-GENERATOR = "hifigan_decoder.waveform_decoder."
-SPEAKER_ENCODER = "hifigan_decoder.speaker_encoder."
 CONDITIONING_ENCODER = "gpt.conditioning_encoder."
 PERCEIVER = "gpt.conditioning_perceiver."
 

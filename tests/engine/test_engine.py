@@ -13,6 +13,7 @@ import torch
 
 from more_server.engine.engine import Engine
 from more_server.engine.runner import Runner
+from more_server.engine.sequence import Stream
 from more_server.errors import Busy, EngineFailure, ModelError, ModelLoading, SettingsError, Unavailable
 from more_server.settings import EngineSettings
 from more_server.speech import Samples, Utterance
@@ -141,6 +142,37 @@ async def test_a_slow_listener_is_not_outrun(make_engine: MakeEngine, utterance:
     rest = [audio.samples async for audio in slow]
     whole = await listen(engine, utterance("a long story that nobody listens to " * 2, "and on it goes"))
     np.testing.assert_array_equal(np.concatenate([first.samples, *rest]), whole)
+
+
+async def test_a_listener_that_takes_nothing_loses_its_slot_to_those_who_wait(
+    make_engine: MakeEngine, utterance: MakeUtterance
+) -> None:
+    engine = make_engine(slots=1, ahead_seconds=0.1, stalled_seconds=0.2)
+    await engine.wait_ready()
+    idle = engine.generate(utterance("a long story that nobody listens to", "and on it goes"))
+    await anext(idle)
+    await asyncio.sleep(0.4)
+    assert engine.state().slots_in_use == 1  # nobody waits, nobody is hurt
+    assert len(await listen(engine, utterance("me now")))
+    with pytest.raises(Unavailable, match="not taken"):
+        async for _ in idle:
+            pass
+
+
+async def test_the_engine_may_end_between_a_check_and_the_queue(
+    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine()
+    await engine.wait_ready()
+    original = Stream.__init__
+
+    def stop_first(self: Stream, *arguments: object) -> None:
+        engine.stop()
+        original(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Stream, "__init__", stop_first)
+    with pytest.raises(Unavailable):
+        await asyncio.wait_for(anext(engine.generate(utterance("too late"))), 5)
 
 
 async def test_one_failure_is_one_streams(

@@ -56,6 +56,13 @@ def test_the_penalty_makes_spoken_codes_less_likely_on_both_sides_of_zero() -> N
     assert penalised[0] < plain[0] - 0.1
 
 
+def test_noise_of_zero_does_not_draw_a_masked_code() -> None:
+    profile = Profile(name="test", temperature=1.0, top_p=1.0, top_k=1, repetition_penalty=1.0)
+    noise = torch.tensor([[0.0, 1.0, 0.0]])
+    seen = torch.zeros(1, 3, dtype=torch.bool)
+    assert sample(torch.tensor([[0.0, 5.0, 1.0]]), seen, noise, profile).tolist() == [1]
+
+
 def test_a_row_does_not_see_its_neighbours() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(8, 40, generator=generator)

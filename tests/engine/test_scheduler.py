@@ -101,3 +101,20 @@ def test_segments_follow_each_other(stream: Callable[[], Stream]) -> None:
     assert one.sequence.segment.text == "again"
     assert not one.next_segment()
     assert one.sequence is None
+
+
+def test_a_stalled_stream_is_named_only_while_others_wait(stream: Callable[[], Stream]) -> None:
+    now = 0.0
+    scheduler = Scheduler(slots=1, queue=5, ahead_samples=100, clock=lambda: now)
+    stalled = stream()
+    scheduler.add(stalled)
+    scheduler.schedule()
+    stalled.samples_made = 200
+    scheduler.schedule()
+    now = 31.0
+    assert scheduler.stalled(30.0) == []
+    scheduler.add(stream())
+    assert scheduler.stalled(30.0) == [stalled]
+    stalled.samples_heard = 150
+    assert scheduler.schedule() == [stalled]
+    assert scheduler.stalled(30.0) == []

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from more_server.errors import ModelError, ModelNotFound
+from more_server.errors import ModelError, ModelNotFound, StorageError
+from more_server.files import locked
 from more_server.models import (
     DEFAULT_MODEL,
     ModelInfo,
@@ -24,7 +25,7 @@ from more_server.models import (
     serving_model,
     use,
 )
-from more_server.models.locks import check_id, locked
+from more_server.models.ids import check_id
 from more_server.settings import Settings, bundled_dir
 from more_server.xtts.layout import read_header
 
@@ -191,7 +192,7 @@ def test_names(name: str) -> None:
 def _hold(
     settings: Settings, held: "multiprocessing.synchronize.Event", end: "multiprocessing.synchronize.Event"
 ) -> None:
-    with locked(settings, "x"):
+    with locked(settings.model_dirs[0] / "x"):
         held.set()
         end.wait(30)
 
@@ -203,14 +204,14 @@ def test_a_second_process_is_refused(settings: Settings) -> None:
     other.start()
     try:
         assert held.wait(30)
-        with pytest.raises(ModelError, match="another process is writing model x"), locked(settings, "x"):
+        with pytest.raises(StorageError, match=r"another process is writing .*x"), locked(settings.model_dirs[0] / "x"):
             pass
-        with locked(settings, "y"):
+        with locked(settings.model_dirs[0] / "y"):
             pass
     finally:
         other.kill()
         other.join()
-    with locked(settings, "x"):
+    with locked(settings.model_dirs[0] / "x"):
         pass  # a killed holder holds nothing
 
 

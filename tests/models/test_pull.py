@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from more_server.errors import ModelError, ModelNotFound
+from more_server.errors import ModelError, ModelNotFound, StorageError
+from more_server.files import locked
 from more_server.models import (
     Manifest,
     ManifestFile,
@@ -21,7 +22,6 @@ from more_server.models import (
 )
 from more_server.models import incoming as incoming_module
 from more_server.models.download import ATTEMPTS
-from more_server.models.locks import locked
 from more_server.settings import Settings, bundled_dir
 from tests.models.server import Site, serve
 
@@ -267,7 +267,10 @@ def test_a_full_disk_is_seen_first(settings: Settings, site: Site, monkeypatch: 
 
 
 def test_two_at_once(settings: Settings, site: Site) -> None:
-    with locked(settings, "test"), pytest.raises(ModelError, match="another process is writing model test"):
+    with (
+        locked(settings.model_dirs[0] / "test"),
+        pytest.raises(StorageError, match=r"another process is writing .*test"),
+    ):
         pull(settings, "test", True, manifest=manifest(site))
 
 

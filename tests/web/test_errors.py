@@ -81,6 +81,30 @@ def test_bodies_that_are_no_json(server: Server, content: bytes, says: str) -> N
     assert says in str(body_of(response)["message"])
 
 
+def test_a_body_nested_too_deeply(server: Server) -> None:
+    response = server.http().post(SPEECH, content=b'{"input": "hi", "x": ' + b"[" * 30_000 + b"]" * 30_000 + b"}")
+    assert response.status_code == 400
+    assert "nested too deeply" in str(body_of(response)["message"])
+
+
+def test_text_that_grows_beyond_bounds(server: Server) -> None:
+    response = server.http().post(SPEECH, json={"input": "0123456789 " * 450})
+    assert response.status_code == 400
+    assert "written out" in str(body_of(response)["message"])
+
+
+def test_long_values_are_not_echoed_whole(server: Server) -> None:
+    for field in ("voice", "model", "quality", "language", "response_format", "stream_format"):
+        response = server.http().post(SPEECH, json={"input": "hi", field: "x" * 20_000})
+        assert 400 <= response.status_code < 500
+        assert len(str(body_of(response)["message"])) < 600
+
+
+def test_probes_may_ask_for_the_head_alone(server: Server) -> None:
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert server.http().head(path).status_code == 200
+
+
 def test_content_type_does_not_matter(server: Server) -> None:
     for content_type in ("text/plain", "application/octet-stream", ""):
         headers = {"content-type": content_type} if content_type else {}

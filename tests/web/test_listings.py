@@ -1,8 +1,14 @@
 """Models and voices, as each client reads them."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
+import msgspec
+import pytest
+
+from more_server.engine.runner import Runner
 from tests.web.conftest import Server, nano_settings, running
 
 
@@ -62,12 +68,56 @@ def test_a_voice_added_by_hand_is_there_at_once(tmp_path: Path) -> None:
         assert {path.name for path in tmp_path.iterdir()} == {"cache", "voices"}
 
 
-def test_a_reference_that_cannot_be_read_is_the_callers_error(tmp_path: Path) -> None:
+def test_a_broken_reference_is_one_voices_trouble(tmp_path: Path) -> None:
+    """The first voice in order of name is also the default one: the server starts all the same and names the file."""
+    folder = tmp_path / "voices" / "aaa"
+    folder.mkdir(parents=True)
+    (folder / "clip.wav").write_bytes(b"not audio at all")
+    (folder / "voice.toml").write_text("")
     with running(nano_settings(tmp_path)) as server:
-        folder = tmp_path / "voices" / "broken"
-        folder.mkdir(parents=True)
-        (folder / "clip.wav").write_bytes(b"not audio at all")
-        (folder / "voice.toml").write_text("")
-        response = server.http().post("/v1/audio/speech", json={"input": "Hello.", "voice": "broken"})
-        assert response.status_code == 400
-        assert response.json()["error"]["param"]
+        response = server.http().post("/v1/audio/speech", json={"input": "Hello.", "voice": "aaa"})
+        assert response.status_code == 500
+        error = response.json()["error"]
+        assert (error["code"], error["param"]) == ("broken_voice", "voice")
+        assert "voice aaa" in error["message"]
+        assert "clip.wav" in error["message"]
+        good = server.http().post("/v1/audio/speech", json={"input": "Hello.", "voice": "linden"})
+        assert good.status_code == 200
+        # Mended by hand, it speaks.
+        shutil.copy(Path("voices/rowan/reference.wav"), folder / "clip.wav")
+        mended = server.http().post("/v1/audio/speech", json={"input": "Hello.", "voice": "aaa"})
+        assert mended.status_code == 200
+
+
+def test_many_first_requests_for_a_voice_compute_its_latents_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    original = Runner.condition
+
+    def count(self: Runner, clips: object) -> object:
+        calls.append(clips)
+        return original(self, clips)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Runner, "condition", count)
+    with running(nano_settings(tmp_path)) as server:
+        calls.clear()
+
+        def ask(_index: int) -> int:
+            body = {"input": "Hello there.", "voice": "rowan"}
+            return httpx.post(f"{server.url}/v1/audio/speech", json=body, timeout=60).status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(ask, range(8))) == {200}
+        assert len(calls) == 1
+
+
+def test_a_model_folder_that_disappears_does_not_silence_the_server(tmp_path: Path) -> None:
+    shutil.copytree("models/nano", tmp_path / "models" / "mine")
+    settings = msgspec.structs.replace(nano_settings(tmp_path), model="mine")
+    with running(settings) as server:
+        shutil.rmtree(tmp_path / "models" / "mine")
+        assert server.http().get("/v1/models").json()["data"][0]["id"] == "mine"
+        for voice in ("linden", "rowan"):
+            spoken = server.http().post("/v1/audio/speech", json={"input": "Hello.", "voice": voice})
+            assert spoken.status_code == 200
