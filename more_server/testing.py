@@ -74,6 +74,35 @@ def tiny_config(languages: tuple[str, ...] = LANGUAGES) -> XttsConfig:
     )
 
 
+def xtts_v2_config() -> XttsConfig:
+    """XTTS-v2's own sizes (its config.json; HifiDecoder's and ResNetSpeakerEncoder's defaults), for random weights."""
+    tiny = tiny_config()
+    gpt = msgspec.structs.replace(
+        tiny.gpt,
+        layers=30,
+        model_dim=1024,
+        heads=16,
+        number_text_tokens=6681,
+        max_text_tokens=402,
+        num_audio_tokens=1026,
+        start_audio_token=1024,
+        stop_audio_token=1025,
+        max_mel_tokens=605,
+        max_prompt_tokens=70,
+    )
+    return msgspec.structs.replace(
+        tiny,
+        name="xtts-v2-random",
+        max_segment_tokens=140,
+        gpt=gpt,
+        decoder=msgspec.structs.replace(tiny.decoder, upsample_initial_channel=512),
+        speaker_encoder=msgspec.structs.replace(
+            tiny.speaker_encoder, layers=(3, 4, 6, 3), num_filters=(32, 64, 128, 256)
+        ),
+        conditioning=msgspec.structs.replace(tiny.conditioning, chunk_seconds=4.0),
+    )
+
+
 def tiny_xtts(folder: Path, seed: int = 0, config: XttsConfig | None = None, *, talkative: bool = False) -> Path:
     """Write a model with random weights in the serving format; the same seed writes the same model.
 

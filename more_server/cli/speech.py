@@ -43,14 +43,17 @@ def serve(*, host: str | None = None, port: int | None = None) -> None:
 def _bind(loaded: Settings) -> socket.socket:
     host, port = loaded.server.host, loaded.server.port
     try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
-        )
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise SettingsError(
             f"{host}:{port} cannot be bound: {error.strerror}. Choose another with --port, --host, "
             "or the settings server.port and server.host"
         ) from error
+    # Connections inherit it; asyncio sets it only on sockets that name their protocol, which these do not. Without it
+    # the first audio waits for a delayed acknowledgement: 68 ms instead of 25, measured on loopback.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _run(loaded: Settings, listening: socket.socket) -> None:

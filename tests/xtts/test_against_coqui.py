@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from more_server.testing import tiny_config, tiny_xtts
-from more_server.xtts.config import DecoderConfig, GptConfig, SpeakerEncoderConfig, XttsConfig
+from more_server.testing import tiny_config, tiny_xtts, xtts_v2_config
 from more_server.xtts.gpt import KvCache
 from more_server.xtts.load import Xtts, load
 from tests.xtts.reference import coqui_xtts
@@ -18,58 +17,6 @@ from tests.xtts.reference import coqui_xtts
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
 CPU = torch.device("cpu")
-
-
-def full_size_config() -> XttsConfig:
-    """XTTS-v2's sizes (XTTS-v2 config.json, HifiDecoder's and ResNetSpeakerEncoder's defaults)."""
-    tiny = tiny_config()
-    return XttsConfig(
-        format=1,
-        name="full",
-        languages=tiny.languages,
-        licence="Apache-2.0",
-        sample_rate=22_050,
-        output_sample_rate=24_000,
-        max_segment_tokens=200,
-        gpt=GptConfig(
-            layers=30,
-            model_dim=1024,
-            heads=16,
-            number_text_tokens=6681,
-            start_text_token=1,
-            stop_text_token=0,
-            max_text_tokens=402,
-            num_audio_tokens=1026,
-            start_audio_token=1024,
-            stop_audio_token=1025,
-            max_mel_tokens=605,
-            max_prompt_tokens=70,
-            code_stride_len=1024,
-        ),
-        decoder=DecoderConfig(
-            resblock_type="1",
-            resblock_kernel_sizes=(3, 7, 11),
-            resblock_dilation_sizes=((1, 3, 5), (1, 3, 5), (1, 3, 5)),
-            upsample_factors=(8, 8, 2, 2),
-            upsample_kernel_sizes=(16, 16, 4, 4),
-            upsample_initial_channel=512,
-            cond_channels=512,
-            cond_in_each_up_layer=True,
-        ),
-        speaker_encoder=SpeakerEncoderConfig(
-            input_dim=64,
-            proj_dim=512,
-            layers=(3, 4, 6, 3),
-            num_filters=(32, 64, 128, 256),
-            sample_rate=16_000,
-            fft_size=512,
-            win_length=400,
-            hop_length=160,
-            preemphasis=0.97,
-            num_mels=64,
-        ),
-        conditioning=tiny.conditioning,
-    )
 
 
 @dataclass
@@ -85,7 +32,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if request.param == "nano":
         folder = Path("models/nano")
     else:
-        config = tiny_config() if request.param == "tiny" else full_size_config()
+        config = tiny_config() if request.param == "tiny" else xtts_v2_config()
         folder = tiny_xtts(tmp_path_factory.mktemp("model") / request.param, config=config)
     yield Pair(load(folder, CPU), coqui_xtts(folder))
     if request.param == "full":

@@ -1,0 +1,79 @@
+"""The path of speech in every language, from text to samples, on a tiny model that has them all."""
+
+import asyncio
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from more_server.app import create_speaker
+from more_server.errors import BadInput
+from more_server.settings import EngineSettings, Settings
+from more_server.speak import Speaker
+from more_server.speech import SpeechRequest
+from more_server.testing import tiny_xtts
+from more_server.text import LANGUAGES
+
+SENTENCES = {
+    "en": "Dr. Smith paid $3.50 for 2 coffees at 9:30.",
+    "es": "El Sr. García pagó 3,50 € por 2 cafés.",
+    "fr": "Mme Martin a payé 3,50 € pour 2 cafés à 9h30.",
+    "de": "Dr. Müller zahlte 3,50 € für 2 Kaffee.",
+    "it": "Il sig. Rossi ha pagato 3,50 € per 2 caffè.",
+    "pt": "O Sr. Silva pagou R$ 3,50 por 2 cafés.",
+    "pl": "Dr Nowak zapłacił 3,50 zł za 2 kawy.",
+    "tr": "Dr. Yılmaz 2 kahve için 3,50 TL ödedi.",
+    "ru": "Г-н Иванов заплатил 350 ₽ за 2 кофе.",
+    "nl": "Dhr. Jansen betaalde € 3,50 voor 2 koffie.",
+    "cs": "Dr. Novák zaplatil 35 Kč za 2 kávy.",
+    "ar": "دفع أحمد ٣٥ ريالا مقابل ٢ قهوة.",
+    "zh-cn": "王先生花了35元买了2杯咖啡。",
+    "hu": "Dr. Nagy 350 Ft-ot fizetett 2 kávéért.",
+    "ko": "김 선생님은 커피 2잔에 5,000원을 냈다.",
+    "ja": "田中さんはコーヒー2杯に500円払いました。",
+    "hi": "राम ने 2 कॉफ़ी के लिए ₹35 दिए।",
+}
+
+
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speaker]:
+    data_dir = tmp_path_factory.mktemp("data")
+    tiny_xtts(data_dir / "models" / "tiny")
+    settings = Settings(data_dir=data_dir, model="tiny", engine=EngineSettings(device="cpu", threads=1))
+    made = create_speaker(settings)
+    made.engine.start()
+    asyncio.run(made.start())
+    yield made
+    made.engine.stop()
+
+
+def test_every_language_has_a_sentence() -> None:
+    assert set(SENTENCES) == set(LANGUAGES)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_every_language_is_spoken(speaker: Speaker, language: str) -> None:
+    asked = SpeechRequest(text=SENTENCES[language], language=language, seed=1)
+    utterance = await speaker.resolve(asked, "test")
+    assert utterance.language == language
+    spelled = "".join(speaker.engine.tokenizer.spelling(segment.text, language) for segment in utterance.segments)
+    assert not any(character.isdecimal() for character in spelled.replace("[", ""))
+    first_tokens = {segment.token_ids[0] for segment in utterance.segments}
+    assert len(first_tokens) == 1
+    for segment in utterance.segments:
+        assert 1 < len(segment.token_ids) <= speaker.engine.config.max_segment_tokens
+    samples = np.concatenate([audio.samples async for audio in speaker.speak(utterance)])
+    assert len(samples) >= 1024 * len(utterance.segments)
+    assert np.isfinite(samples).all()
+
+
+async def test_languages_by_request_voice_and_default(speaker: Speaker) -> None:
+    async def spoken(language: str | None) -> str:
+        return (await speaker.resolve(SpeechRequest(text="Hola, hello.", language=language), "test")).language
+
+    assert await spoken(None) == "en"  # linden's own
+    assert await spoken("es-MX") == "es"
+    assert await spoken("zh-TW") == "zh-cn"
+    with pytest.raises(BadInput, match="it speaks: ar, cs, de") as refused:
+        await spoken("tlh")
+    assert refused.value.param == "language"
