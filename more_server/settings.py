@@ -50,6 +50,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1` …; `auto` takes a GPU where one answers."""
+    precision: Annotated[str, Meta(pattern="^(auto|fp32|int8)$")] = "auto"
+    """`fp32`; `int8`: faster on a CPU; `auto`: int8 for large models on a CPU that can, else fp32."""
     threads: Annotated[int, Meta(ge=0)] = 0
     """CPU threads of the model; 0: every core this process may use."""
     slots: Annotated[int, Meta(ge=1, le=256)] = 4

@@ -6,6 +6,7 @@ import librosa
 import numpy as np
 import pytest
 import soxr
+import torch
 
 from more_server.app import create_speaker
 from more_server.settings import EngineSettings, Settings
@@ -39,10 +40,12 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(cost[-1, -1] / len(path))
 
 
-@pytest.mark.parametrize("voice", ["linden", "rowan"])
-async def test_sentences_are_nearest_to_their_own_reading(tmp_path: Path, voice: str) -> None:
+@pytest.mark.parametrize(("voice", "precision"), [("linden", "fp32"), ("rowan", "fp32"), ("linden", "int8")])
+async def test_sentences_are_nearest_to_their_own_reading(tmp_path: Path, voice: str, precision: str) -> None:
+    if precision == "int8" and "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("int8 needs an x86-64 CPU")
     readings = [cepstra(espeak().say(sentence)) for sentence in SENTENCES]
-    speaker = create_speaker(Settings(data_dir=tmp_path, engine=EngineSettings(device="cpu")))
+    speaker = create_speaker(Settings(data_dir=tmp_path, engine=EngineSettings(device="cpu", precision=precision)))
     speaker.engine.start()
     try:
         await speaker.open()

@@ -172,14 +172,20 @@ class Engine:
     def _load(self) -> Runner:
         started = time.monotonic()
         torch.set_num_threads(self._settings.threads or _usable_cores())
-        model = load(self.model_dir, pick_device(self._settings.device))
+        model = load(self.model_dir, pick_device(self._settings.device), self._settings.precision)
         runner = Runner(model, self._settings.slots)
         ahead = round(self._settings.ahead_seconds * model.config.output_sample_rate)
         self._scheduler = Scheduler(self._settings.slots, self._settings.queue, ahead)
         seconds = round(time.monotonic() - started, 2)
         if model.config.warning:
             log.warning("about this model", model=self.model_dir.name, warning=model.config.warning)
-        log.info("model loaded", model=self.model_dir.name, device=str(model.device), seconds=seconds)
+        log.info(
+            "model loaded",
+            model=self.model_dir.name,
+            device=str(model.device),
+            precision=model.precision,
+            seconds=seconds,
+        )
         return runner
 
     def _step(self, runner: Runner) -> bool:

@@ -53,7 +53,8 @@ class Decoder:
         first = max(0, start - self.context_frames)
         last = min(self.frame_count(len(latents)), stop + self.context_frames)
         frames = self.upsample(latents, first, last)
-        audio: Tensor = self.generator(frames.t()[None], g=speaker_embedding[None, :, None])
+        dtype = next(self.generator.parameters()).dtype
+        audio: Tensor = self.generator(frames.t()[None].to(dtype), g=speaker_embedding[None, :, None].to(dtype))
         return audio[0, 0, (start - first) * self.hop_length : (stop - first) * self.hop_length]
 
     def _coarse(self, latents: Tensor, index: Tensor) -> Tensor:

@@ -108,9 +108,9 @@ class Gpt(nn.Module):
         return logits
 
     def from_coqui(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """This module's state dict out of a model's; names that are missing there stay missing."""
+        """This module's state dict out of a model's, copied; names that are missing there stay missing."""
         return {
-            name: state[theirs].t().contiguous() if is_transposed(name) else state[theirs]
+            name: state[theirs].t().contiguous() if is_transposed(name) else state[theirs].clone()
             for name in self.state_dict()
             if (theirs := coqui_name(name)) in state
         }
