@@ -64,7 +64,7 @@ def routes_table() -> str:
         health.live,
         health.ready,
     ):
-        method = next(iter(handler.http_methods))
+        method = min(handler.http_methods)  # a set: GET before HEAD, whatever its order
         paths = "<br>".join(f"`{method} {re.sub(':path', '', path)}`" for path in sorted(handler.paths))
         rows.append(f"| {paths} | {(handler.fn.__doc__ or '').strip().splitlines()[0]} |")
     return "\n".join(rows)

@@ -1,5 +1,6 @@
 """`models`: what is on disk, what serves, and how more comes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cyclopts import App
@@ -74,8 +75,8 @@ def import_model(folder: Path, /, *, name: str | None = None, licence: str | Non
     with _progress() as bars:
         info = import_folder(settings(), folder, name, licence=licence or XTTS2_LICENCE, on_progress=bars.show)
     console().print(
-        f"{info.id}: {size(info.size_bytes)}, {len(info.languages)} languages, {len(info.voices)} voices, "
-        f"{info.licence}"
+        f"{info.id}: {size(info.size_bytes)}, {_counted(info.languages, 'language')}, "
+        f"{_counted(info.voices, 'voice')}, {info.licence}"
     )
     console().print(f"Let it speak with: more-server models use {info.id}")
 
@@ -105,6 +106,10 @@ def pull(model: str, /, *, accept_license: bool = False) -> None:
         made.add_row(file.name, size(file.size_bytes), file.verified_by)
     console().print(made)
     console().print(f"Let it speak with: more-server models use {model}")
+
+
+def _counted(things: Sequence[str], name: str) -> str:
+    return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"
 
 
 def _asked(title: str, licence: str, address: str) -> bool:
