@@ -191,7 +191,7 @@ class Engine:
     def _step(self, runner: Runner) -> bool:
         """Schedule, run, postprocess; False when the engine is to end."""
         with self._wake:
-            streams = self._wait_for_work()
+            streams, stalled = self._wait_for_work()
             tasks = list(self._tasks)
             self._tasks.clear()
             if self._stopping:
@@ -199,18 +199,19 @@ class Engine:
                 return False
         for task in tasks:
             task.run(runner)
-        for stream in self._loaded_scheduler().stalled(self._settings.stalled_seconds):
+        for stream in stalled:
             self._end(stream, Unavailable("the audio was not taken while others waited for the slot"))
         for stream in streams:
             self._advance(runner, stream)
         return True
 
-    def _wait_for_work(self) -> list[Stream]:
+    def _wait_for_work(self) -> tuple[list[Stream], list[Stream]]:
+        """Streams to move on, and streams whose listeners have let others wait for too long."""
+        scheduler = self._loaded_scheduler()
         while True:
-            scheduler = self._loaded_scheduler()
-            streams = scheduler.schedule()
-            if streams or self._tasks or self._stopping or scheduler.stalled(self._settings.stalled_seconds):
-                return streams
+            streams, stalled = scheduler.schedule(), scheduler.stalled(self._settings.stalled_seconds)
+            if streams or stalled or self._tasks or self._stopping:
+                return streams, stalled
             self._wake.wait(STALL_CHECK_SECONDS if scheduler.waiting else None)
 
     def _advance(self, runner: Runner, stream: Stream) -> None:
