@@ -201,8 +201,8 @@ class Engine:
             task.run(runner)
         for stream in stalled:
             self._end(stream, Unavailable("the audio was not taken while others waited for the slot"))
-        for stream in streams:
-            self._advance(runner, stream)
+        for stream, latent in self._latents(runner, streams):
+            self._advance(runner, stream, latent)
         return True
 
     def _wait_for_work(self) -> tuple[list[Stream], list[Stream]]:
@@ -214,17 +214,29 @@ class Engine:
                 return streams, stalled
             self._wake.wait(STALL_CHECK_SECONDS if scheduler.waiting else None)
 
-    def _advance(self, runner: Runner, stream: Stream) -> None:
+    def _latents(self, runner: Runner, streams: list[Stream]) -> list[tuple[Stream, torch.Tensor]]:
+        """The next latent of each stream; what fails for several is tried one by one, so that one fails alone."""
         try:
-            samples = runner.run(stream)
-        except MoreError as error:
-            self._end(stream, error)
-            return
-        except Exception as error:
-            log.exception("speaking failed", request_id=stream.utterance.id)
+            return list(zip(streams, runner.latents(streams), strict=True)) if streams else []
+        except Exception as error:  # noqa: BLE001 - told to its listener
+            if len(streams) > 1:
+                return [pair for stream in streams for pair in self._latents(runner, [stream])]
+            self._fail(streams[0], error)
+            return []
+
+    def _fail(self, stream: Stream, error: Exception) -> None:
+        if not isinstance(error, MoreError):
+            log.error("speaking failed", request_id=stream.utterance.id, exc_info=error)
             failure = EngineFailure(f"the model failed while speaking: {type(error).__name__}: {error}")
             failure.__cause__ = error
-            self._end(stream, failure)
+            error = failure
+        self._end(stream, error)
+
+    def _advance(self, runner: Runner, stream: Stream, latent: torch.Tensor) -> None:
+        try:
+            samples = runner.run(stream, latent)
+        except Exception as error:  # noqa: BLE001 - told to its listener
+            self._fail(stream, error)
             return
         if samples is not None:
             stream.samples_made += len(samples)

@@ -15,7 +15,7 @@ from more_server.xtts.load import Xtts
 
 
 class Runner:
-    """Runs a loaded model for the streams that the scheduler chose, one sequence after the other."""
+    """Runs a loaded model for the streams that the scheduler chose."""
 
     def __init__(self, model: Xtts, slots: int) -> None:
         self.model = model
@@ -23,21 +23,36 @@ class Runner:
         self._vocoder = Vocoder(model.decoder)
 
     @torch.inference_mode()
-    def run(self, stream: Stream) -> Samples | None:
-        """Move a stream on by one code. Returns audio when a window of it is complete."""
-        sequence = stream.sequence
-        assert sequence is not None
-        assert stream.slot is not None
-        if stream.voice_state is None:
-            stream.voice_state = self._place(stream.utterance.latents)
-        conditioning, speaker_embedding = stream.voice_state
-        if sequence.length == 0:
-            latent = self._prefill(sequence, conditioning, stream.slot)
-        else:
-            latent = self._decode(sequence, stream.slot)
+    def latents(self, streams: list[Stream]) -> list[torch.Tensor]:
+        """The next latent (width,) of every stream: of its prompt, or of its last code.
+
+        int8 rows depend on themselves alone, so they go through the weights together: eight take less than twice
+        the time of one. fp32 is the reference, in which a product of several rows is rounded in another way than
+        the product of one: its rows go one by one. Nothing of the streams changes before all of it has succeeded.
+        """
+        for stream in streams:
+            if stream.voice_state is None:
+                stream.voice_state = self._place(stream.utterance.latents)
+        new = [stream for stream in streams if not _sequence(stream).length]
+        known = [stream for stream in streams if _sequence(stream).length]
+        groups = [known] if self.model.precision == "int8" and known else [[stream] for stream in known]
+        found = {id(stream): self._prefill(stream) for stream in new}
+        for group in groups:
+            found |= {id(stream): latent for stream, latent in zip(group, self._decode(group), strict=True)}
+        for stream in new:
+            sequence = _sequence(stream)
+            sequence.length = self.model.gpt.prompt_length(stream.voice_state[0], sequence.segment.token_ids)
+        for stream in known:
+            _sequence(stream).length += 1
+        return [found[id(stream)] for stream in streams]
+
+    @torch.inference_mode()
+    def run(self, stream: Stream, latent: torch.Tensor) -> Samples | None:
+        """Draw a stream's next code from its latent. Returns audio when a window of it is complete."""
+        sequence = _sequence(stream)
         self._draw(sequence, latent, stream)
         frames = self._vocoder.ready(sequence)
-        return self._vocoder.decode(sequence, speaker_embedding, frames) if frames else None
+        return self._vocoder.decode(sequence, stream.voice_state[1], frames) if frames else None
 
     def condition(self, clips: Clips[tuple[Samples, Samples]]) -> VoiceLatents:
         """Latents of a voice from clips at the model's two reference rates."""
@@ -48,16 +63,20 @@ class Runner:
         conditioning = torch.from_numpy(latents.conditioning).to(device, dtype)
         return conditioning, torch.from_numpy(latents.speaker_embedding).to(device, dtype)
 
-    def _prefill(self, sequence: Sequence, conditioning: torch.Tensor, slot: int) -> torch.Tensor:
-        gpt, token_ids = self.model.gpt, sequence.segment.token_ids
-        latent = gpt.prefill(conditioning, token_ids, self._cache, slot)
-        sequence.length = gpt.prompt_length(conditioning, token_ids)
-        return latent
+    def _prefill(self, stream: Stream) -> torch.Tensor:
+        assert stream.slot is not None
+        token_ids = _sequence(stream).segment.token_ids
+        return self.model.gpt.prefill(stream.voice_state[0], token_ids, self._cache, stream.slot)
 
-    def _decode(self, sequence: Sequence, slot: int) -> torch.Tensor:
-        latent = self.model.gpt.step(sequence.codes[-1], len(sequence.codes), sequence.length, self._cache, slot)
-        sequence.length += 1
-        return latent
+    def _decode(self, streams: list[Stream]) -> torch.Tensor:
+        sequences = [_sequence(stream) for stream in streams]
+        return self.model.gpt.step(
+            [sequence.codes[-1] for sequence in sequences],
+            [len(sequence.codes) for sequence in sequences],
+            [sequence.length for sequence in sequences],
+            self._cache,
+            [stream.slot for stream in streams if stream.slot is not None],
+        )
 
     def _draw(self, sequence: Sequence, latent: torch.Tensor, stream: Stream) -> None:
         config = self.model.config.gpt
@@ -75,6 +94,11 @@ class Runner:
             sequence.ended = True
         else:
             sequence.codes.append(code)
+
+
+def _sequence(stream: Stream) -> Sequence:
+    assert stream.sequence is not None
+    return stream.sequence
 
 
 def pick_device(name: str) -> torch.device:

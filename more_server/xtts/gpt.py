@@ -1,11 +1,11 @@
-"""XTTS's GPT-2, one position at a time over a static cache; the latents are kept, so one pass is enough.
+"""XTTS's GPT-2, position by position over a static cache; the latents are kept, so one pass is enough.
 
 The sequence is [conditioning latents][START text STOP][START codes…], with position tables of their own
 for text and for codes (coqui: layers/xtts/gpt.py). A latent is `final_norm(ln_f(hidden))` of a code
 position: the vector the next code is drawn from, and what the decoder turns into audio.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,26 @@ class Block(nn.Module):
             query[None], keys[None, :, :stop], values[None, :, :stop], is_causal=count > 1
         )
         hidden = hidden + self.c_proj(attended[0].transpose(0, 1).reshape(count, width))
+        return self._transform(hidden)
+
+    def step(
+        self, hidden: Tensor, keys: Tensor, values: Tensor, slots: Sequence[int], lengths: Sequence[int]
+    ) -> Tensor:
+        """One position of several sequences: hidden (n, width); keys and values (slots, heads, positions, head width).
+
+        Attention is done row by row, each over its own length, so that a row is the same alone and in company.
+        """
+        count, width = hidden.shape
+        query, key, value = self.c_attn(self.ln_1(hidden)).view(count, 3, self.heads, 1, -1).unbind(1)
+        attended = torch.empty_like(hidden)
+        for row, (slot, length) in enumerate(zip(slots, lengths, strict=True)):
+            keys[slot, :, length : length + 1] = key[row]
+            values[slot, :, length : length + 1] = value[row]
+            seen = keys[None, slot, :, : length + 1], values[None, slot, :, : length + 1]
+            attended[row] = F.scaled_dot_product_attention(query[None, row], *seen).view(width)
+        return self._transform(hidden + self.c_proj(attended))
+
+    def _transform(self, hidden: Tensor) -> Tensor:
         output: Tensor = hidden + self.c_out(F.gelu(self.c_fc(self.ln_2(hidden)), approximate="tanh"))
         return output
 
@@ -96,11 +116,24 @@ class Gpt(nn.Module):
         )
         return self._run(embeddings, cache, slot, 0)
 
-    def step(self, code: int, position: int, length: int, cache: KvCache, slot: int) -> Tensor:
-        """Speak on from a code. position: the code's place among the codes, START being 0; length: positions
-        already in the slot. Returns the next latent (width,)."""
-        embedding = self.code_embedding.weight[code] + self.code_positions.weight[position]
-        return self._run(embedding[None], cache, slot, length)
+    def step(
+        self,
+        codes: Sequence[int],
+        positions: Sequence[int],
+        lengths: Sequence[int],
+        cache: KvCache,
+        slots: Sequence[int],
+    ) -> Tensor:
+        """Speak on from one code in each of n slots. Returns the next latents (n, width).
+
+        positions: a code's place among its codes, START being 0; lengths: positions already in its slot.
+        """
+        hidden = self.code_embedding.weight[codes] + self.code_positions.weight[positions]
+        for layer, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            hidden = block.step(hidden, cache.keys[layer], cache.values[layer], slots, lengths)
+        latents: Tensor = self.final_norm(self.ln_f(hidden))
+        return latents
 
     def logits(self, latent: Tensor) -> Tensor:
         """Code logits (…, num_audio_tokens) of latents (…, width)."""

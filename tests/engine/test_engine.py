@@ -45,9 +45,9 @@ async def test_streamed_is_whole(
     finished = []
     original = Runner.run
 
-    def spy(self: Runner, stream: object) -> Samples | None:
+    def spy(self: Runner, stream: object, latent: object) -> Samples | None:
         finished.append(stream.sequence)  # type: ignore[attr-defined]
-        return original(self, stream)  # type: ignore[arg-type]
+        return original(self, stream, latent)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Runner, "run", spy)
     engine = make_engine()
@@ -65,8 +65,14 @@ async def test_streamed_is_whole(
     np.testing.assert_allclose(streamed, np.concatenate(wholes), atol=1e-4)
 
 
-async def test_a_seed_is_the_same_audio_in_any_company(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
-    engine = make_engine(slots=3)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+async def test_a_seed_is_the_same_audio_in_any_company(
+    make_engine: MakeEngine, utterance: MakeUtterance, precision: str
+) -> None:
+    """Bit for bit, also where the rows of several streams go through the weights together."""
+    if precision == "int8" and "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("int8 needs an x86-64 CPU")
+    engine = make_engine(slots=3, precision=precision)
     await engine.wait_ready()
     wanted = utterance("the same words every time", "and again", seed=5)
     alone = await listen(engine, wanted)
@@ -180,10 +186,10 @@ async def test_one_failure_is_one_streams(
 ) -> None:
     original = Runner.run
 
-    def fail(self: Runner, stream: object) -> Samples | None:
+    def fail(self: Runner, stream: object, latent: object) -> Samples | None:
         if stream.utterance.seed == 13:  # type: ignore[attr-defined]
             raise RuntimeError("a bad kernel")
-        return original(self, stream)  # type: ignore[arg-type]
+        return original(self, stream, latent)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Runner, "run", fail)
     engine = make_engine(slots=2)
@@ -197,6 +203,33 @@ async def test_one_failure_is_one_streams(
     assert isinstance(bad, EngineFailure)
     assert "a bad kernel" in bad.message
     assert engine.state().slots_in_use == 0
+
+
+async def test_a_failing_batch_is_tried_one_by_one(
+    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, batches = Runner.latents, []
+
+    def fail(self: Runner, streams: list[Stream]) -> list[torch.Tensor]:
+        batches.append(len(streams))
+        if any(stream.utterance.seed == 13 for stream in streams):
+            raise RuntimeError("a bad row")
+        return original(self, streams)
+
+    engine = make_engine(slots=3, precision="fp32")
+    await engine.wait_ready()
+    alone = await listen(engine, utterance("all is well", seed=1))
+    monkeypatch.setattr(Runner, "latents", fail)
+    good, bad, other = await asyncio.gather(
+        listen(engine, utterance("all is well", seed=1)),
+        listen(engine, utterance("nothing is", seed=13)),
+        listen(engine, utterance("nor here", seed=2)),
+        return_exceptions=True,
+    )
+    assert max(batches) > 1
+    np.testing.assert_array_equal(good, alone)
+    assert isinstance(bad, EngineFailure)
+    assert isinstance(other, np.ndarray)
 
 
 async def test_output_that_is_not_finite_is_an_error(make_engine: MakeEngine, utterance: MakeUtterance) -> None:

@@ -66,11 +66,11 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def arrange(codes: int) -> None:
         left = [codes]
 
-        def run(self: Runner, stream: object) -> object:
+        def run(self: Runner, stream: object, latent: object) -> object:
             left[0] -= 1
             if left[0] < 0:
                 raise RuntimeError("the device is gone")
-            return original(self, stream)  # type: ignore[arg-type]
+            return original(self, stream, latent)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Runner, "run", run)
 

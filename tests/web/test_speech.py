@@ -212,9 +212,9 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes engines take ten milliseconds a code, so that a long text lasts as long as the test needs it."""
     original = Runner.run
 
-    def run(self: Runner, stream: object) -> object:
+    def run(self: Runner, stream: object, latent: object) -> object:
         time.sleep(0.01)
-        return original(self, stream)  # type: ignore[arg-type]
+        return original(self, stream, latent)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Runner, "run", run)
 
@@ -256,11 +256,11 @@ def test_a_failure_in_the_middle_cuts_the_connection(start: Start, monkeypatch: 
     with start() as server:
         original, calls = Runner.run, []
 
-        def fail_late(self: Runner, stream: object) -> object:
+        def fail_late(self: Runner, stream: object, latent: object) -> object:
             calls.append(None)
             if len(calls) > 60:
                 raise RuntimeError("the device is gone")
-            return original(self, stream)  # type: ignore[arg-type]
+            return original(self, stream, latent)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Runner, "run", fail_late)
         body = {"input": " ".join([TEXT] * 5), "response_format": "pcm"}

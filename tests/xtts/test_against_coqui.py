@@ -55,7 +55,7 @@ def teacher_forced(model: Xtts, conditioning: torch.Tensor, tokens: tuple[int, .
     latents = [model.gpt.prefill(conditioning, tokens, cache, slot=1)]
     length = model.gpt.prompt_length(conditioning, tokens)
     for position, code in enumerate(codes, start=1):
-        latents.append(model.gpt.step(code, position, length, cache, slot=1))
+        latents.append(model.gpt.step([code], [position], [length], cache, [1])[0])
         length += 1
     return torch.stack(latents)
 

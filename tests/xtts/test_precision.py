@@ -63,7 +63,7 @@ def test_the_whole_model_stays_close() -> None:
         found = [model.gpt.prefill(conditioning, (3, 12, 9, 15), cache, 0)]
         length = model.gpt.prompt_length(conditioning, (3, 12, 9, 15))
         for position in range(1, 31):
-            found.append(model.gpt.step(position * 7 % 500, position, length, cache, 0))
+            found.append(model.gpt.step([position * 7 % 500], [position], [length], cache, [0])[0])
             length += 1
         latents.append(torch.stack(found))
     assert float((latents[0] - latents[1]).norm() / latents[0].norm()) < 0.05
