@@ -19,7 +19,6 @@ from more_server.errors import (
     BrokenVoice,
     ModelLoading,
     ModelNotFound,
-    MoreError,
     SettingsError,
     VoiceNotFound,
     allowed,
@@ -44,6 +43,10 @@ log = structlog.get_logger("more_server.speak")
 def unknown_model(model: str, known: list[str]) -> ModelNotFound:
     """The error for a `model` that is none of those that can be asked for."""
     return ModelNotFound(f"there is no model {shown(model)}; there are: {allowed(known)}", param="model")
+
+
+def _has_failed(task: asyncio.Task[VoiceLatents]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 class Speaker:
@@ -207,16 +210,11 @@ class Speaker:
         except OSError as error:
             raise BrokenVoice(f"voice {voice.id}: {error}", param="voice") from error
         known = self._recent.get(voice.id)
-        if known is None or known[0] != stamp:
+        if known is None or known[0] != stamp or _has_failed(known[1]):
             # One task for all who ask meanwhile: each would stall the streams that are running.
             known = (stamp, asyncio.create_task(self._load_latents(voice)))
             self._recent[voice.id] = known
-        try:
-            return await asyncio.shield(known[1])
-        except MoreError:
-            if self._recent.get(voice.id) is known:
-                del self._recent[voice.id]
-            raise
+        return await asyncio.shield(known[1])
 
     async def _load_latents(self, voice: Voice) -> VoiceLatents:
         try:

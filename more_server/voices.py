@@ -16,13 +16,14 @@ from safetensors.numpy import load_file, save
 from more_server.audio.read import read, trim_silence
 from more_server.errors import BadInput, TooLarge, VoiceNotFound, allowed, shown
 from more_server.files import locked, remove_folder, staged_folder, sweep, write_file
-from more_server.settings import LimitSettings
+from more_server.settings import LimitSettings, bundled_dir
 from more_server.speech import Voice, VoiceLatents
 
 OPENAI_VOICES = frozenset(
     "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()  # noqa: SIM905
 )
 """OpenAI's names (openai-python 3.54), which clients send without asking; one nobody claims is the default voice."""
+BUNDLED_VOICES = ("linden", "rowan")
 
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 REFERENCE_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".opus", ".flac", ".webm"})
@@ -125,7 +126,7 @@ class VoiceLibrary:
                 f"there is no voice {shown(voice_id)}; there are: {allowed(v.id for v in self.all())}", param="voice"
             )
         folder = voice.references[0].parent if voice.references else None
-        if folder is None or folder.parent != self._folders[0]:
+        if folder is None or folder.parent != self._folders[0] or _is_shipped(folder):
             raise BadInput(f"the voice {voice_id!r} came with the model or the program; it stays", param="voice")
         with locked(folder):
             remove_folder(folder)
@@ -161,6 +162,11 @@ class VoiceLibrary:
         voice = Voice(id=folder.name, references=references, **fields)
         self._read[folder] = (stamp, voice)
         return voice
+
+
+def _is_shipped(folder: Path) -> bool:
+    """Whether a folder came with the program; in a checkout the shipped voices lie beside a user's own."""
+    return folder.name in BUNDLED_VOICES and folder.parent.resolve() == (bundled_dir() / "voices").resolve()
 
 
 ID_RULE = "a voice's name is 1 to 64 lower-case letters, digits, '-' and '_', beginning with a letter or digit"

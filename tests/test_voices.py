@@ -14,7 +14,15 @@ from more_server.audio.encode import encode_file
 from more_server.errors import BadInput, TooLarge, VoiceNotFound
 from more_server.settings import LimitSettings, bundled_dir
 from more_server.speech import Voice, VoiceLatents
-from more_server.voices import LatentCache, VoiceLibrary, VoiceMetadata, metadata_toml, read_clip, read_studio_voices
+from more_server.voices import (
+    BUNDLED_VOICES,
+    LatentCache,
+    VoiceLibrary,
+    VoiceMetadata,
+    metadata_toml,
+    read_clip,
+    read_studio_voices,
+)
 
 LIMITS = LimitSettings()
 
@@ -82,6 +90,16 @@ def test_bundled_voices_stay(library: VoiceLibrary) -> None:
         library.remove("linden")
     with pytest.raises(VoiceNotFound):
         library.remove("nobody")
+
+
+def test_bundled_voices_stay_where_a_checkout_is_the_data_directory() -> None:
+    """Both folders are one there: a voice that is tracked must not go for a slip of the hand."""
+    checkout = VoiceLibrary((bundled_dir() / "voices",))
+    assert {path.name for path in (bundled_dir() / "voices").iterdir() if path.is_dir()} >= set(BUNDLED_VOICES)
+    for voice in BUNDLED_VOICES:
+        with pytest.raises(BadInput, match="it stays"):
+            checkout.remove(voice)
+        assert checkout.find(voice).id == voice
 
 
 def test_a_failed_write_leaves_nothing(library: VoiceLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
 from litestar.types import Message, Scope
 
-from more_server.errors import BadInput, MethodNotAllowed, MoreError, RouteNotFound, TooLarge
+from more_server.errors import BadInput, MethodNotAllowed, MoreError, RouteNotFound, TooLarge, shown
 from more_server.web import wire
 
 log = structlog.get_logger("more_server.web")
@@ -64,9 +64,9 @@ def handle_bug(request: Request[Any, Any, Any], error: Exception) -> Response[by
 def _translated(request: Request[Any, Any, Any], error: HTTPException) -> MoreError:
     path = request.url.path
     if isinstance(error, NotFoundException):
-        return RouteNotFound(f"there is no {path}; the API lives under /v1, such as POST /v1/audio/speech")
+        return RouteNotFound(f"there is no {shown(path)}; the API lives under /v1, such as POST /v1/audio/speech")
     if isinstance(error, MethodNotAllowedException):
-        return MethodNotAllowed(f"{path} does not answer {request.method}")
+        return MethodNotAllowed(f"{shown(path)} does not answer {request.method}")
     if error.status_code == TooLarge.status:
         return TooLarge("the body is larger than the server accepts (limits.body_bytes)")
     if error.status_code < 500:

@@ -28,7 +28,6 @@ class Conditioner:
     ) -> None:
         self.config = config.conditioning
         self.sample_rate = config.sample_rate
-        self.speaker_sample_rate = config.speaker_encoder.sample_rate
         self._encoder, self._perceiver, self._speaker_encoder = encoder, perceiver, speaker_encoder
         self._mel, self._mel_stats = mel, mel_stats
 
@@ -60,12 +59,12 @@ class Conditioner:
 
     @torch.inference_mode()
     def speaker_embedding(self, audio: Tensor) -> Tensor:
-        """L2-normalised embedding (512,) of audio (n,) at `speaker_sample_rate`."""
+        """L2-normalised embedding (512,) of audio (n,) at the speaker encoder's rate."""
         embedding: Tensor = self._speaker_encoder(audio[None].clone(), l2_norm=True)
         return embedding[0]
 
     def voice(self, clips: Sequence[tuple[Samples, Samples]], device: torch.device) -> VoiceLatents:
-        """Latents of a voice from clips, each at `sample_rate` and at `speaker_sample_rate`.
+        """Latents of a voice from clips, each at `sample_rate` and at the speaker encoder's rate.
 
         As coqui does it, the GPT is conditioned on the clips in one piece and the speaker embeddings
         are averaged over the clips.

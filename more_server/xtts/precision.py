@@ -9,8 +9,8 @@ from more_server.errors import SettingsError
 from more_server.xtts.gpt import Gpt
 
 LARGE = 100_000_000
-"""Parameters of a GPT from which `auto` means int8. nano (8 M) is 16 times faster than real time in fp32; XTTS-v2
-(441 M) is 2.5 times slower."""
+"""Parameters of a GPT from which `auto` means int8. nano (4 M) is 16 times faster than real time in fp32; XTTS-v2
+(390 M) is 1.5 to 2.5 times slower."""
 
 
 def choose(wanted: str, device: torch.device, parameters: int) -> str:
