@@ -17,7 +17,7 @@ from more_server.settings import Settings
 from more_server.speak import Speaker
 from more_server.text import LANGUAGES, resolve_language
 from more_server.voices import VoiceLibrary
-from more_server.web import health, listings, speech
+from more_server.web import health, listings, metrics, speech
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error
 
 
@@ -56,6 +56,7 @@ def create_app(settings: Settings, on_started: Callable[[BaseException | None], 
             listings.list_voices,
             health.live,
             health.ready,
+            metrics.metrics,
         ],
         dependencies={"speaker": Provide(lambda: speaker, sync_to_thread=False)},
         lifespan=[lifespan],
@@ -67,7 +68,7 @@ def create_app(settings: Settings, on_started: Callable[[BaseException | None], 
         before_send=[add_request_id],
         cors_config=CORSConfig(
             allow_origins=list(settings.server.cors_origins),
-            expose_headers=["x-request-id", "x-seed", "retry-after", "retry-after-ms"],
+            expose_headers=["x-request-id", "x-seed", "x-guards", "retry-after", "retry-after-ms"],
         ),
         request_max_body_size=settings.limits.body_bytes,
         openapi_config=None,

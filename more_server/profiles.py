@@ -13,7 +13,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         for profile in (
             Profile(name="fast", temperature=0.7, top_p=0.85, speed=1.2),
             Profile(name="balanced", temperature=0.75, top_p=0.9, speed=1.0),
-            Profile(name="high_quality", temperature=0.6, top_p=0.95, speed=0.95),
+            Profile(name="high_quality", temperature=0.6, top_p=0.95, speed=0.95, retries=3, self_check=True),
         )
     }
 )

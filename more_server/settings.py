@@ -50,14 +50,20 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1` …; `auto` takes a GPU where one answers."""
-    precision: Annotated[str, Meta(pattern="^(auto|fp32|int8)$")] = "auto"
-    """`fp32`; `int8`: faster on a CPU; `auto`: int8 for large models on a CPU that can, else fp32."""
+    precision: Annotated[str, Meta(pattern="^(auto|fp32|bf16|int8)$")] = "auto"
+    """`fp32`; `bf16`; `int8`, fastest on a CPU; `auto`: bf16 on a GPU, int8 for large models on a CPU, else fp32."""
     threads: Annotated[int, Meta(ge=0)] = 0
     """CPU threads of the model; 0: every core this process may use."""
-    slots: Annotated[int, Meta(ge=1, le=256)] = 4
-    """Utterances spoken at the same time."""
+    slots: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Segments spoken at the same time; 0: what the memory holds, at most 8 on a CPU and 64 on a GPU."""
+    memory_gb: Annotated[float, Meta(ge=0)] = 0.0
+    """GB (10^9 bytes) that the model, its slots and its work may take; 0: most of what is free on the device."""
+    max_concurrency: Annotated[int, Meta(ge=0, le=256)] = 0
+    """Requests spoken at the same time; 0: as many as there are slots."""
     queue: Annotated[int, Meta(ge=0)] = 32
-    """Utterances that may wait for a slot; beyond it callers are answered 429."""
+    """Requests that may wait beyond those; further ones are answered 429."""
+    deadline_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    """Longest wait for a slot; who would wait longer is answered 429 at once, who has is then."""
     ahead_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """Seconds of audio made ahead of a slow listener before its utterance pauses."""
     stalled_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0

@@ -265,8 +265,8 @@ class Speaker:
         async with aclosing(self.engine.generate(utterance)) as chunks:
             async for audio in chunks:
                 stretcher = stretcher or Stretcher(utterance.speed, audio.sample_rate)
-                if len(samples := stretcher.process(audio.samples)):
-                    yield Audio(samples, audio.sample_rate)
+                if len(samples := stretcher.process(audio.samples)) or audio.guards:
+                    yield Audio(samples, audio.sample_rate, audio.guards)
         if stretcher and len(samples := stretcher.finish()):
             yield Audio(samples, self.engine.config.output_sample_rate)
 

@@ -17,6 +17,8 @@ class Audio(msgspec.Struct, frozen=True):
     """Shape (n,), full scale ±1."""
     sample_rate: int
     """Hertz."""
+    guards: tuple[str, ...] = ()
+    """What guards on speech did since the piece before, such as `retry`."""
 
     @property
     def seconds(self) -> float:
@@ -64,6 +66,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Tempo of the result against the model's own; the pitch stays."""
     first_segment_tokens: int = 60
     """Token limit of an utterance's first segment: a short one is heard sooner."""
+    retries: int = 2
+    """Further seeds tried for a segment that came out wrong while nothing of it was handed over."""
+    self_check: bool = False
+    """Hand segments over only when they are whole and no guard finds fault with them, or the retries are used up."""
 
 
 class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,3 +107,5 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True):
     speed: float
     """Tempo of the result against the model's own: the profile's times the request's."""
     seed: int
+    priority: int = 0
+    """0: somebody waits for it; 1: a job, which lets people go first."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from more_server.engine.engine import Engine
+from more_server.engine.guards import Bounds, bounds
 from more_server.settings import EngineSettings
 from more_server.speech import Profile, Segment, Utterance, Voice, VoiceLatents
 from more_server.testing import tiny_config, tiny_xtts
@@ -33,7 +35,7 @@ def latents() -> VoiceLatents:
 def utterance(latents: VoiceLatents) -> Callable[..., Utterance]:
     """Makes utterances for the tiny model: `utterance("hello there", seed=3, temperature=0.7)`."""
 
-    def make(*texts: str, seed: int = 0, temperature: float = 0.8) -> Utterance:
+    def make(*texts: str, seed: int = 0, priority: int = 0, **profile: Any) -> Utterance:
         return Utterance(
             id=f"test-{seed}",
             # Letters of the tiny vocabulary begin behind its special tokens.
@@ -41,9 +43,10 @@ def utterance(latents: VoiceLatents) -> Callable[..., Utterance]:
             voice=Voice(id="nobody", name="Nobody"),
             latents=latents,
             language="en",
-            profile=Profile(name="test", temperature=temperature, top_p=0.9),
+            profile=Profile(name="test", **({"temperature": 0.8, "top_p": 0.9} | profile)),
             speed=1.0,
             seed=seed,
+            priority=priority,
         )
 
     return make
@@ -54,8 +57,8 @@ def make_engine(tiny_model: Path) -> Iterator[Callable[..., Engine]]:
     """Starts engines on the tiny model and stops them: `make_engine(slots=2)`."""
     engines = []
 
-    def make(**settings: object) -> Engine:
-        engine = Engine(tiny_model, EngineSettings(device="cpu", threads=1, **settings))  # type: ignore[arg-type]
+    def make(*, bounds: Callable[[Segment, str, int], Bounds] = bounds, **settings: Any) -> Engine:
+        engine = Engine(tiny_model, EngineSettings(device="cpu", threads=1, **settings), bounds)
         engines.append(engine)
         engine.start()
         return engine

@@ -1,104 +1,217 @@
-"""The only code that touches the device: prefill, one code further, audio, and the latents of a voice."""
+"""The only code that touches the device: prompts, one code further, audio, and the latents of a voice."""
 
-from collections.abc import Sequence as Clips
+import gc
+from collections.abc import Sequence as Many
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from more_server.engine.sampling import sample
+from more_server.engine.graphs import Graphs
+from more_server.engine.sampling import Draws, sample
 from more_server.engine.sequence import Sequence, Stream
-from more_server.engine.vocoder import Vocoder
-from more_server.errors import EngineFailure, SettingsError
-from more_server.speech import Samples, VoiceLatents
-from more_server.xtts.gpt import KvCache
+from more_server.engine.vocoder import PieceVocoder, WindowVocoder
+from more_server.errors import SettingsError
+from more_server.speech import Profile, Samples, VoiceLatents
+from more_server.xtts.gpt import POSITION_STEP
 from more_server.xtts.load import Xtts
+from more_server.xtts.passes import Extent
+
+USUAL_TOP_K = 64
+"""Draws look at so many of the best codes, or at all where a profile keeps more: two shapes, so two sets of graphs."""
+SPANS = 4
+"""Lengths of the cache that graphs are captured for."""
+BROKEN = -1
+"""In place of a code: the row's logits were not finite."""
+PROBE_CODES = 3
 
 
 class Runner:
-    """Runs a loaded model for the streams that the scheduler chose."""
+    """Runs a loaded model for the sequences that the scheduler chose; what a slot holds is here."""
 
     def __init__(self, model: Xtts, slots: int) -> None:
         self.model = model
-        self._cache = KvCache(model.config.gpt, slots, model.device, model.dtype)
-        self._vocoder = Vocoder(model.decoder)
+        self.slots = slots
+        self._passes = model.passes(slots)
+        self._vocoder = (WindowVocoder if model.decoder.batch > 1 else PieceVocoder)(model.decoder)
+        self._graphs = Graphs(model.device)
+        config = model.config.gpt
+        # One slot more than there are: what is written for idle rows goes there.
+        self._latents = torch.zeros(slots + 1, model.gpt.most_codes + 1, config.model_dim, device=model.device)
+        self._seen = torch.zeros(slots + 1, config.num_audio_tokens, dtype=torch.bool, device=model.device)
+        # A plain `= True` may copy it from the host, which a graph being captured refuses.
+        self._true = torch.ones((), dtype=torch.bool, device=model.device)
+
+    # -- speaking
 
     @torch.inference_mode()
-    def latents(self, streams: list[Stream]) -> list[torch.Tensor]:
-        """The next latent (width,) of every stream: of its prompt, or of its last code.
+    def step(self, sequences: Many[Sequence]) -> list[int]:
+        """The next code of each sequence, the first where its prompt was not read yet; BROKEN where it has none.
 
-        int8 rows depend on themselves alone, so they go through the weights together: eight take less than twice
-        the time of one. fp32 is the reference, in which a product of several rows is rounded in another way than
-        the product of one: its rows go one by one. Nothing of the streams changes before all of it has succeeded.
+        Nothing of the sequences changes here but `prompt_length`: a step that failed may be repeated.
         """
-        for stream in streams:
-            if stream.voice_state is None:
-                stream.voice_state = self._place(stream.utterance.latents)
-        new = [stream for stream in streams if not _sequence(stream).length]
-        known = [stream for stream in streams if _sequence(stream).length]
-        groups = [known] if self.model.precision == "int8" and known else [[stream] for stream in known]
-        found = {id(stream): self._prefill(stream) for stream in new}
-        for group in groups:
-            found |= {id(stream): latent for stream, latent in zip(group, self._decode(group), strict=True)}
-        for stream in new:
-            sequence = _sequence(stream)
-            sequence.length = self.model.gpt.prompt_length(stream.voice_state[0], sequence.segment.token_ids)
-        for stream in known:
-            _sequence(stream).length += 1
-        return [found[id(stream)] for stream in streams]
+        new = [sequence for sequence in sequences if not sequence.prompt_length]
+        known = [sequence for sequence in sequences if sequence.prompt_length]
+        codes: dict[int, int] = {}
+        if known:
+            codes |= zip(map(id, known), self._advance(known), strict=True)
+        if new:
+            codes |= zip(map(id, new), self._begin(new), strict=True)
+        for sequence in sequences:
+            if codes[id(sequence)] == BROKEN:
+                self._passes.clear(_slot(sequence))
+        return [codes[id(sequence)] for sequence in sequences]
+
+    def with_audio(self, sequences: Many[Sequence]) -> list[list[Sequence]]:
+        """Those that have a piece of audio complete, in the groups that `audio` is best asked for.
+
+        On a GPU all at once; a CPU gains nothing from it, so each is heard as soon as it is made.
+        """
+        ready = [sequence for sequence in sequences if self._vocoder.ready(sequence)]
+        size = len(ready) if self._vocoder.together else 1
+        return [ready[start : start + size] for start in range(0, len(ready), max(size, 1))]
 
     @torch.inference_mode()
-    def run(self, stream: Stream, latent: torch.Tensor) -> Samples | None:
-        """Draw a stream's next code from its latent. Returns audio when a window of it is complete."""
-        sequence = _sequence(stream)
-        self._draw(sequence, latent, stream)
-        frames = self._vocoder.ready(sequence)
-        return self._vocoder.decode(sequence, stream.voice_state[1], frames) if frames else None
+    def audio(self, sequences: Many[Sequence]) -> list[Samples]:
+        """The next piece of audio of each sequence, all of them complete."""
+        latents = [self._latents[sequence.slot, : sequence.latents] for sequence in sequences]
+        return self._vocoder.decode(sequences, latents, [self._voice(sequence.stream)[1] for sequence in sequences])
 
-    def condition(self, clips: Clips[tuple[Samples, Samples]]) -> VoiceLatents:
+    def condition(self, clips: Many[tuple[Samples, Samples]]) -> VoiceLatents:
         """Latents of a voice from clips at the model's two reference rates."""
         return self.model.conditioner.voice(clips, self.model.device)
 
-    def _place(self, latents: VoiceLatents) -> tuple[torch.Tensor, torch.Tensor]:
-        device, dtype = self.model.device, self.model.dtype
-        conditioning = torch.from_numpy(latents.conditioning).to(device, dtype)
-        return conditioning, torch.from_numpy(latents.speaker_embedding).to(device, dtype)
+    # -- care
 
-    def _prefill(self, stream: Stream) -> torch.Tensor:
-        assert stream.slot is not None
-        token_ids = _sequence(stream).segment.token_ids
-        return self.model.gpt.prefill(stream.voice_state[0], token_ids, self._cache, stream.slot)
+    @torch.inference_mode()
+    def capture(self) -> None:
+        """Capture the steps that sequences will take, where the device has graphs."""
+        if not self._passes.aligned or self.model.device.type != "cuda":
+            return
+        integers, floats = self._packed([], aligned=True)
+        for extent in self._extents():
+            step = partial(self._forward, extent=extent, most=self._most([]))
+            self._graphs.capture((extent, self._most([])), step, integers, floats)
 
-    def _decode(self, streams: list[Stream]) -> torch.Tensor:
-        sequences = [_sequence(stream) for stream in streams]
-        return self.model.gpt.step(
-            [sequence.codes[-1] for sequence in sequences],
-            [len(sequence.codes) for sequence in sequences],
-            [sequence.length for sequence in sequences],
-            self._cache,
-            [stream.slot for stream in streams if stream.slot is not None],
-        )
+    def free(self) -> None:
+        """Give back memory that nothing uses."""
+        gc.collect()
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
 
-    def _draw(self, sequence: Sequence, latent: torch.Tensor, stream: Stream) -> None:
-        config = self.model.config.gpt
-        logits = self.model.gpt.logits(latent).float()
+    @torch.inference_mode()
+    def probe(self) -> None:
+        """A few codes and a little audio of nobody, in the slot that is nobody's; raises what the device raises."""
+        config = self.model.config
+        prompt = self.model.gpt.prompt(torch.zeros(1, config.gpt.model_dim, device=self.model.device), (0,))
+        latents, logits = self._passes.prefill([prompt], [self.slots])
         if not bool(logits.isfinite().all()):
-            raise EngineFailure("the model's output is not finite; its weights are damaged or the precision is too low")
+            raise RuntimeError("the model's output is not finite")
+        voice = torch.zeros(config.decoder.cond_channels, device=self.model.device)
+        self.model.decoder.decode(latents.expand(PROBE_CODES, -1), voice).cpu()
+
+    # -- steps
+
+    def _begin(self, sequences: Many[Sequence]) -> list[int]:
+        prompts = [
+            self.model.gpt.prompt(self._voice(sequence.stream)[0], sequence.segment.token_ids) for sequence in sequences
+        ]
+        slots = [_slot(sequence) for sequence in sequences]
+        latents, logits = self._passes.prefill(prompts, slots)
+        self._seen[slots] = False
+        self._seen[slots, self.model.config.gpt.start_audio_token] = True
+        integers, floats = (part.to(self.model.device) for part in self._packed(sequences, aligned=False))
+        codes = self._draw(latents, logits, integers, floats, self._most(sequences)).tolist()
+        for sequence, prompt in zip(sequences, prompts, strict=True):
+            sequence.prompt_length = len(prompt)
+        return [int(code) for code in codes]
+
+    def _advance(self, sequences: Many[Sequence]) -> list[int]:
+        aligned = self._passes.aligned
+        integers, floats = self._packed(sequences, aligned=aligned)
+        extent = self._extent(sequences) if aligned else (0, 0)
+        most = self._most(sequences)
+        step = partial(self._forward, extent=extent, most=most)
+        codes = self._graphs.run((extent, most), step, integers, floats).tolist()
+        return [int(codes[_slot(sequence) if aligned else row]) for row, sequence in enumerate(sequences)]
+
+    def _forward(self, integers: Tensor, floats: Tensor, *, extent: Extent, most: int) -> Tensor:
+        codes, code_positions, slots, positions = integers[:4]
+        latents, logits = self._passes.step(codes, code_positions, slots, positions, extent)
+        return self._draw(latents, logits, integers, floats, most)
+
+    def _draw(self, latents: Tensor, logits: Tensor, integers: Tensor, floats: Tensor, most: int) -> Tensor:
+        config = self.model.config.gpt
+        code_positions, slots = integers[1], integers[2]
+        self._latents[slots, code_positions] = latents
+        finite = logits.isfinite().all(dim=-1)
         # The start code is never a continuation; an untrained row of the head may still favour it.
-        logits[config.start_audio_token] = -torch.inf
-        seen = torch.zeros(config.num_audio_tokens, dtype=torch.bool, device=logits.device)
-        seen[sequence.codes] = True
-        noise = torch.from_numpy(sequence.random.standard_exponential(config.num_audio_tokens, dtype=np.float32))
-        code = int(sample(logits[None], seen[None], noise.to(logits.device)[None], stream.utterance.profile)[0])
-        sequence.latents.append(latent)
-        if code == config.stop_audio_token or len(sequence.latents) >= sequence.code_limit:
-            sequence.ended = True
-        else:
-            sequence.codes.append(code)
+        logits[:, config.start_audio_token] = -torch.inf
+        draws = Draws(integers[4], floats[0], integers[5], floats[1], floats[2], floats[3])
+        codes = sample(logits, self._seen[slots], draws, config.stop_audio_token, most)
+        self._seen.index_put_((slots, codes), self._true)
+        return torch.where(finite, codes, BROKEN)
+
+    def _packed(self, sequences: Many[Sequence], *, aligned: bool) -> tuple[Tensor, Tensor]:
+        """Rows of sequences in the host's memory: whole numbers (6, n) and others (4, n), in the order of `_forward`.
+
+        aligned: a row for each slot, idle ones with the number of the slot behind the last.
+        """
+        count = self.slots if aligned else len(sequences)
+        integers, floats = np.zeros((6, count), np.int64), np.ones((4, count), np.float32)
+        if aligned:
+            integers[2] = self.slots
+        for row, sequence in enumerate(sequences):
+            profile = sequence.stream.utterance.profile
+            column = _slot(sequence) if aligned else row
+            code = sequence.codes[-1] if sequence.codes else 0
+            key = np.uint64(sequence.noise_key).astype(np.int64)
+            integers[:, column] = (code, sequence.latents, _slot(sequence), sequence.position, key, profile.top_k)
+            floats[:, column] = (
+                profile.temperature,
+                profile.top_p,
+                profile.repetition_penalty,
+                sequence.stop_bias(),
+            )
+        return torch.from_numpy(integers), torch.from_numpy(floats)
+
+    def _most(self, sequences: Many[Sequence]) -> int:
+        codes = self.model.config.gpt.num_audio_tokens
+        profiles: list[Profile] = [sequence.stream.utterance.profile for sequence in sequences]
+        return min(USUAL_TOP_K, codes) if all(0 < profile.top_k <= USUAL_TOP_K for profile in profiles) else codes
+
+    def _extents(self) -> list[Extent]:
+        """Every extent that `_extent` can give."""
+        widths = sorted({min(2**power, self.slots) for power in range(self.slots.bit_length() + 1)})
+        return [(width, span) for width in widths for span in self._spans()]
+
+    def _extent(self, sequences: Many[Sequence]) -> Extent:
+        """The smallest one that holds these sequences; how a row is rounded does not depend on it."""
+        highest = max(_slot(sequence) for sequence in sequences) + 1
+        longest = max(sequence.position for sequence in sequences) + 1
+        return next(extent for extent in self._extents() if extent[0] >= highest and extent[1] >= longest)
+
+    def _spans(self) -> list[int]:
+        positions = self._passes.positions
+        step = -(-positions // SPANS // POSITION_STEP) * POSITION_STEP
+        return [min(step * number, positions) for number in range(1, SPANS + 1)]
+
+    def _voice(self, stream: Stream) -> tuple[Tensor, Tensor]:
+        """Conditioning latents and speaker embedding of a stream's voice, on the device."""
+        if stream.voice_state is None:
+            latents = stream.utterance.latents
+            stream.voice_state = tuple(
+                torch.from_numpy(part).to(self.model.device)
+                for part in (latents.conditioning, latents.speaker_embedding)
+            )
+        conditioning, embedding = stream.voice_state
+        return conditioning, embedding
 
 
-def _sequence(stream: Stream) -> Sequence:
-    assert stream.sequence is not None
-    return stream.sequence
+def _slot(sequence: Sequence) -> int:
+    assert sequence.slot is not None
+    return sequence.slot
 
 
 def pick_device(name: str) -> torch.device:

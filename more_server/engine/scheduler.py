@@ -1,90 +1,225 @@
-"""Who speaks next: admission, slots, and how far a stream may run ahead. Knows no tensors."""
+"""Who speaks next: admission, slots, turns, and how far a stream may run ahead. Knows no tensors."""
 
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from more_server.engine.sequence import Stream
+from more_server.engine.sequence import Sequence, Stream
 from more_server.engine.slots import Slots
 from more_server.errors import Busy
 
 FIRST_GUESS_SECONDS = 3.0
-"""Time that a stream holds a slot, until it has been measured: a sentence at real time."""
+"""Time that a stream is spoken for, until it has been measured: a sentence at real time."""
 RETRY_SECONDS = (1.0, 60.0)
 """OpenAI's SDKs honour at most 60 seconds (JavaScript) and use their own backoff beyond."""
+AGEING_SECONDS = 30.0
+"""A class of priority is worth so much waiting: a job that has waited longer goes before a person who just came."""
+LEAD_SECONDS = 3.0
+"""A listener who has so much audio before him can let others go first; the largest window of audio lasts 2 s."""
+PATIENCE_SECONDS = 0.25
+"""Whoever can wait still gets a turn so often: some 4 codes a second beside listeners who are in need."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the scheduler may hand out."""
+
+    slots: int
+    """Segments spoken at a time."""
+    concurrency: int
+    """Utterances spoken at a time, at most as many as slots."""
+    queue: int
+    """Utterances that may wait beyond those."""
+    ahead_seconds: float
+    """Audio made ahead of what a listener has taken."""
+    deadline_seconds: float
+    """Longest wait of an utterance that somebody waits for."""
 
 
 class Scheduler:
-    """A bounded queue in front of a fixed number of slots.
+    """A bounded queue in front of a fixed number of slots. Not thread-safe: the engine calls it under its lock.
 
-    Not thread-safe: the engine calls it under its lock.
+    Slots go first to streams that are being spoken, then to those who wait, and what is left to the next segments
+    of running streams, which give theirs back when somebody comes.
     """
 
-    def __init__(self, slots: int, queue: int, ahead_samples: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.slots = Slots(slots)
-        self.queue = queue
-        self.ahead_samples = ahead_samples
-        self.waiting: deque[Stream] = deque()
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limits = limits
+        self.slots = Slots(limits.slots)
+        self.waiting: list[Stream] = []
         self.running: list[Stream] = []
-        self._clock = clock
+        self.clock = clock
         self._service_seconds = FIRST_GUESS_SECONDS
 
+    # -- coming and going
+
     def add(self, stream: Stream) -> None:
-        """Queue a stream. Raises Busy, saying when to come back, when the queue is full."""
-        if len(self.waiting) >= self.queue + self.slots.free:
-            retry_after = self.retry_after()
-            raise Busy(
-                f"all {self.slots.count} slots are speaking and {len(self.waiting)} requests wait, which is the "
-                f"limit (engine.slots, engine.queue); try again in {retry_after:.0f} s",
-                retry_after=retry_after,
+        """Queue a stream. Raises Busy, saying when to come back, when the queue is full or its wait too long."""
+        limits, now = self.limits, self.clock()
+        free = max(0, limits.concurrency - len(self.running))
+        if len(self.waiting) >= limits.queue + free:
+            raise self._busy(
+                f"{len(self.running)} requests are being spoken and {len(self.waiting)} wait, which is the limit "
+                "(engine.max_concurrency, engine.queue)"
             )
+        ahead = sum(self._rank(other) <= now + self._handicap(stream) for other in self.waiting)
+        wait = self._service_seconds * (ahead + 1 - free) / limits.concurrency
+        if not stream.utterance.priority and wait > limits.deadline_seconds:
+            raise self._busy(
+                f"{ahead} requests wait already, about {wait:.0f} s; longer than {limits.deadline_seconds:g} s nobody "
+                "is kept waiting (engine.deadline_seconds)"
+            )
+        stream.arrived_at = now
         self.waiting.append(stream)
 
-    def schedule(self) -> list[Stream]:
-        """Streams to move on by one step: aborted ones leave, waiting ones take free slots."""
-        self._drop_aborted()
-        while self.waiting and (slot := self.slots.acquire()) is not None:
-            stream = self.waiting.popleft()
-            stream.slot = slot
-            stream.admitted_at = self._clock()
-            self.running.append(stream)
-        for stream in self.running:
-            if not self._is_ahead(stream):
-                stream.ahead_since = None
-            elif stream.ahead_since is None:
-                stream.ahead_since = self._clock()
-        return [stream for stream in self.running if stream.ahead_since is None]
-
-    def stalled(self, seconds: float) -> list[Stream]:
-        """Streams that have been ahead of their listeners for so long while others wait for a slot."""
-        if not self.waiting:
-            return []
-        since = self._clock() - seconds
-        return [stream for stream in self.running if stream.ahead_since is not None and stream.ahead_since < since]
-
     def finish(self, stream: Stream) -> None:
-        """Take a stream out and free its slot; a stream that has left already is left alone."""
+        """Take a stream out and free its slots; a stream that has left already is left alone."""
         if stream in self.running:
             self.running.remove(stream)
-            self._service_seconds += 0.2 * (self._clock() - stream.admitted_at - self._service_seconds)
+            assert stream.admitted_at is not None
+            if not stream.aborted:
+                self._service_seconds += 0.2 * (self.clock() - stream.admitted_at - self._service_seconds)
         elif stream in self.waiting:
             self.waiting.remove(stream)
-        if stream.slot is not None:
-            self.slots.release(stream.slot)
-            stream.slot = None
+        for sequence in stream.sequences:
+            self.free(sequence)
 
-    def retry_after(self) -> float:
-        """Seconds until a newcomer would find a place: the queue ahead of it at the measured service time."""
-        wait = self._service_seconds * (len(self.waiting) + 1) / self.slots.count
-        return min(max(wait, RETRY_SECONDS[0]), RETRY_SECONDS[1])
+    def free(self, sequence: Sequence) -> None:
+        """Take a sequence's slot back."""
+        if sequence.slot is not None:
+            self.slots.release(sequence.slot)
+            sequence.slot = None
 
     def all_streams(self) -> list[Stream]:
         return [*self.running, *self.waiting]
 
-    def _drop_aborted(self) -> None:
+    def retry_after(self) -> float:
+        """Seconds until a newcomer would find a place: those before it, at the measured service time."""
+        wait = self._service_seconds * (len(self.waiting) + 1) / self.limits.concurrency
+        return min(max(wait, RETRY_SECONDS[0]), RETRY_SECONDS[1])
+
+    def expired(self) -> list[Stream]:
+        """Streams that somebody waits for and that have waited for too long."""
+        since = self.clock() - self.limits.deadline_seconds
+        return [stream for stream in self.waiting if not stream.utterance.priority and stream.arrived_at < since]
+
+    def stalled(self, seconds: float) -> list[Stream]:
+        """Streams whose listeners have taken nothing for so long while others wait."""
+        if not self.waiting:
+            return []
+        since = self.clock() - seconds
+        return [stream for stream in self.running if stream.ahead_since is not None and stream.ahead_since < since]
+
+    def _busy(self, reason: str) -> Busy:
+        retry_after = self.retry_after()
+        return Busy(f"{reason}; try again in {retry_after:.0f} s", retry_after=retry_after)
+
+    # -- turns
+
+    def schedule(self) -> list[Sequence]:
+        """Sequences to move on by one code, each in its slot; aborted streams leave, waiting ones come in."""
         for stream in self.all_streams():
             if stream.aborted:
                 self.finish(stream)
+        self._hand_out_slots()
+        return self._turn()
+
+    def _hand_out_slots(self) -> None:
+        for stream in self.running:
+            current = stream.sequences[0] if stream.sequences else stream.begin_segment()
+            if current.slot is None and not current.whole:
+                self._seat(current)
+        for stream in sorted(self.waiting, key=self._rank):
+            if len(self.running) == self.limits.concurrency or not self._may_have_slot(stream):
+                continue
+            if not self.slots.free and not self._evict():
+                break
+            self.waiting.remove(stream)
+            stream.admitted_at = self.clock()
+            self.running.append(stream)
+            self._seat(stream.begin_segment())
+        if not self.waiting:
+            self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Begin next segments in slots that nobody wants, so that they are there when the current ones end."""
+        for stream in self.running:
+            if not self.slots.free or not self._may_have_slot(stream):
+                continue
+            if len(stream.sequences) == 1 and not stream.all_begun:
+                stream.begin_segment()
+            for sequence in list(stream.sequences)[1:]:
+                if sequence.slot is None and not sequence.whole:
+                    self._seat(sequence)
+
+    def _seat(self, sequence: Sequence) -> None:
+        if not self.slots.free:
+            self._evict()
+        sequence.slot = self.slots.acquire()
+
+    def _evict(self) -> bool:
+        """Take the slot of a next segment that has got least far; it begins anew later and says the same."""
+        ahead = [
+            sequence
+            for stream in self.running
+            for sequence in list(stream.sequences)[1:]
+            if sequence.slot is not None and not sequence.whole
+        ]
+        if not ahead:
+            return False
+        least = min(ahead, key=lambda sequence: sequence.latents)
+        self.free(least)
+        least.begin()
+        return True
+
+    def _may_have_slot(self, stream: Stream) -> bool:
+        """Jobs leave one slot to people, so that a sentence need not wait for a chapter."""
+        if not stream.utterance.priority or self.slots.count == 1:
+            return True
+        taken = sum(
+            sequence.slot is not None
+            for other in self.running
+            if other.utterance.priority
+            for sequence in other.sequences
+        )
+        return taken < self.slots.count - 1
+
+    def _turn(self) -> list[Sequence]:
+        now = self.clock()
+        ready = sorted(self._ready(now), key=lambda sequence: sequence.stream.lead_seconds(now))
+        needed = [self._is_needed(sequence, now) for sequence in ready]
+        turn = [
+            sequence
+            for sequence, is_needed in zip(ready, needed, strict=True)
+            if is_needed or not any(needed) or now - sequence.stepped_at >= PATIENCE_SECONDS
+        ]
+        for sequence in turn:
+            sequence.stepped_at = now
+        return turn
+
+    def _ready(self, now: float) -> Iterator[Sequence]:
+        for stream in self.running:
+            if not self._is_ahead(stream):
+                stream.ahead_since = None
+                yield from (s for s in stream.sequences if s.slot is not None and not s.whole)
+            elif stream.ahead_since is None:
+                stream.ahead_since = now
 
     def _is_ahead(self, stream: Stream) -> bool:
-        return stream.samples_made - stream.samples_heard > self.ahead_samples
+        return stream.samples_made - stream.samples_heard > self.limits.ahead_seconds * stream.sample_rate
+
+    def _is_needed(self, sequence: Sequence, now: float) -> bool:
+        """Whether somebody waits for this sequence, or will run dry soon."""
+        stream = sequence.stream
+        return (
+            not stream.utterance.priority
+            and sequence is stream.sequences[0]
+            and stream.lead_seconds(now) < LEAD_SECONDS
+        )
+
+    def _rank(self, stream: Stream) -> float:
+        """Who comes first among those who wait; the lowest does."""
+        return stream.arrived_at + self._handicap(stream)
+
+    def _handicap(self, stream: Stream) -> float:
+        return AGEING_SECONDS * stream.utterance.priority

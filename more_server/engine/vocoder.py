@@ -1,41 +1,129 @@
-"""Which audio of a segment can be made now: windows of frames, the first small, later ones growing."""
+"""Which audio of a segment can be made now: small pieces first, so that it is heard soon, then larger ones.
 
-import torch
+How a segment is cut depends on itself alone: the same frames are rounded in another way in another piece, and a
+neighbour must not change what is heard.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence as Many
+
 from torch import Tensor
 
 from more_server.engine.sequence import Sequence
 from more_server.speech import Samples
-from more_server.xtts.decoder import Decoder
+from more_server.xtts.decoder import Decoder, Window
+from more_server.xtts.streaming import Streamed
 
-FIRST_WINDOW_FRAMES = 16
-"""170 ms at 93.75 frames a second, for the first two windows: the second is there before the first is heard out."""
-WINDOW_GROWTH = 1.5
-"""At XTTS-v2's size on two cores (factor 0.5) doubling from the first window on left gaps of 30 to 60 ms after it."""
-LARGEST_WINDOW_FRAMES = 192
-"""2 s: beyond this the context that each window decodes again costs less than 15 %."""
+FIRST_FRAMES = 16
+"""170 ms at 93.75 frames a second, for the first two pieces: the second is there before the first is heard out."""
 
 
-class Vocoder:
-    """Windows of audio out of a sequence's latents."""
+class Vocoder(ABC):
+    """Audio out of sequences' latents."""
+
+    together: bool
+    """Whether it gains from being asked for several sequences at once."""
 
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
 
     def ready(self, sequence: Sequence) -> int:
-        """Frames that can be decoded now; 0 while the next window is not complete."""
-        count = len(sequence.latents)
+        """Frames of the next piece; 0 while it is not complete."""
         if sequence.ended:
-            return self._decoder.frame_count(count) - sequence.frames_out
-        settled = self._decoder.settled_frames(count) - self._decoder.context_frames
-        growth = WINDOW_GROWTH ** max(0, sequence.windows_out - 1)
-        window = min(round(FIRST_WINDOW_FRAMES * growth), LARGEST_WINDOW_FRAMES)
-        return settled - sequence.frames_out if settled - sequence.frames_out >= window else 0
+            return self._decoder.frame_count(sequence.latents) - sequence.frames_out
+        known = self._decoder.settled_frames(sequence.latents) - sequence.frames_out
+        wanted = self._wanted(sequence)
+        return wanted if known >= wanted + self._context(sequence) else 0
 
-    def decode(self, sequence: Sequence, speaker_embedding: Tensor, frames: int) -> Samples:
-        """Audio of the next frames; mono float32 on the CPU."""
-        start = sequence.frames_out
-        audio = self._decoder.decode(torch.stack(sequence.latents), speaker_embedding, start, start + frames)
-        sequence.frames_out += frames
-        sequence.windows_out += 1
-        samples: Samples = audio.float().cpu().numpy()
+    def decode(self, sequences: Many[Sequence], latents: Many[Tensor], voices: Many[Tensor]) -> list[Samples]:
+        """The next piece of each sequence, mono float32.
+
+        latents: of each, (its latents, width); voices: of each, the speaker embedding. When it raises, nothing of
+        the sequences has changed.
+        """
+        frames = [self.ready(sequence) for sequence in sequences]
+        audio = self._decoded(sequences, latents, voices, frames)
+        samples: list[Samples] = [piece.float().cpu().numpy() for piece in audio]
+        for sequence, count in zip(sequences, frames, strict=True):
+            sequence.pieces.append(count)
+            sequence.latents_out = sequence.latents
         return samples
+
+    @abstractmethod
+    def _wanted(self, sequence: Sequence) -> int:
+        """Frames of the next piece, unless the segment ends before."""
+
+    @abstractmethod
+    def _context(self, sequence: Sequence) -> int:
+        """Further frames that must be known for it."""
+
+    @abstractmethod
+    def _decoded(
+        self, sequences: Many[Sequence], latents: Many[Tensor], voices: Many[Tensor], frames: Many[int]
+    ) -> list[Tensor]:
+        """Audio of so many frames of each sequence."""
+
+
+class PieceVocoder(Vocoder):
+    """For a CPU, which is busy with one piece: the decoder's state is kept, so that no frame is decoded twice."""
+
+    together = False
+    LARGEST = 64
+    """0.7 s; larger pieces cost as much per frame, and others wait for them."""
+
+    def _wanted(self, sequence: Sequence) -> int:
+        if sequence.held or sequence.number:  # not heard before it is whole, or behind what gave a lead
+            return self.LARGEST
+        if not sequence.pieces:  # the frames that the first ones need are given at once
+            return FIRST_FRAMES + self._decoder.context_frames
+        return min(FIRST_FRAMES << (len(sequence.pieces) - 1), self.LARGEST)
+
+    def _context(self, sequence: Sequence) -> int:
+        return 0
+
+    def _decoded(
+        self, sequences: Many[Sequence], latents: Many[Tensor], voices: Many[Tensor], frames: Many[int]
+    ) -> list[Tensor]:
+        (sequence,), (known,), (voice,), (count,) = sequences, latents, voices, frames
+        state: Streamed = sequence.decoder_state or self._begun(sequence, known, voice)
+        sequence.decoder_state = None  # void if what follows fails
+        start = sequence.frames_out
+        audio = state.process(self._decoder.upsample(known, start, start + count), last=sequence.ended)
+        sequence.decoder_state = state
+        return [audio]
+
+    def _begun(self, sequence: Sequence, latents: Tensor, voice: Tensor) -> Streamed:
+        """A fresh decoder, brought to where the sequence is: further than its beginning only after a failure."""
+        state, start = Streamed(self._decoder.generator, voice), 0
+        for count in sequence.pieces:
+            state.process(self._decoder.upsample(latents, start, start + count), last=False)
+            start += count
+        return state
+
+
+class WindowVocoder(Vocoder):
+    """For a GPU, which has room to decode the context of many windows again: equally long ones go together."""
+
+    together = True
+    LARGEST = 192
+    """2 s: beyond this the context that each window decodes again costs less than 15 %."""
+    GROWTH = 1.5
+
+    def _wanted(self, sequence: Sequence) -> int:
+        if sequence.held:
+            return self.LARGEST
+        first = 4 * FIRST_FRAMES if sequence.number else FIRST_FRAMES
+        return min(round(first * self.GROWTH ** max(0, len(sequence.pieces) - 1)), self.LARGEST)
+
+    def _context(self, sequence: Sequence) -> int:
+        return self._decoder.context_frames
+
+    def _decoded(
+        self, sequences: Many[Sequence], latents: Many[Tensor], voices: Many[Tensor], frames: Many[int]
+    ) -> list[Tensor]:
+        return self._decoder.decode_all(
+            [
+                Window(known, voice, sequence.frames_out, sequence.frames_out + count)
+                for sequence, known, voice, count in zip(sequences, latents, voices, frames, strict=True)
+            ]
+        )

@@ -1,12 +1,13 @@
 """The one log line of a speech request."""
 
 import time
+from collections import Counter
 from typing import Any
 
 import structlog
 from litestar import Request
 
-from more_server.speech import Utterance
+from more_server.speech import Audio, Utterance
 from more_server.web.errors import request_id
 
 log = structlog.get_logger("more_server.web")
@@ -28,6 +29,8 @@ class Report:
         self._first_audio: float | None = None
         self._engine_seconds = 0.0
         self.audio_seconds = 0.0
+        self.guards: Counter[str] = Counter()
+        """What guards on speech did."""
         self.outcome = "ok"
 
     def asked(self, text: str) -> None:
@@ -42,11 +45,12 @@ class Report:
             "seed": utterance.seed,
         }
 
-    def made(self, audio_seconds: float, engine_seconds: float) -> None:
+    def made(self, audio: Audio, engine_seconds: float) -> None:
         """A piece of audio, and how long it was waited for."""
-        if self._first_audio is None:
+        if self._first_audio is None and len(audio.samples):
             self._first_audio = time.monotonic() - self._arrived
-        self.audio_seconds += audio_seconds
+        self.guards.update(audio.guards)
+        self.audio_seconds += audio.seconds
         self._engine_seconds += engine_seconds
 
     def end(self, outcome: str | None = None) -> None:
@@ -55,6 +59,7 @@ class Report:
             "speech",
             **self._fields,
             outcome=outcome or self.outcome,
+            guards=dict(self.guards),
             duration_ms=round((time.monotonic() - self._arrived) * 1000),
             first_audio_ms=None if self._first_audio is None else round(self._first_audio * 1000),
             audio_seconds=round(self.audio_seconds, 2),

@@ -53,13 +53,19 @@ async def speech(request: Request[Any, Any, Any], speaker: NamedDependency[Speak
     if begun is None:
         report.end(UNFINISHED)
         return Response(None, status_code=CLIENT_LEFT)
-    headers = {"x-seed": str(begun.seed), "cache-control": "no-cache", "x-accel-buffering": "no"}
     chunks = _to_the_end(begun, report)
     if request.scope["http_version"] != "1.0":
-        return Stream(chunks, media_type=begun.content_type, headers=headers)
+        return Stream(chunks, media_type=begun.content_type, headers=_headers(begun, report))
     # HTTP/1.0 has no chunks: a connection cut in the middle would look like the end. nginx speaks it by default.
     whole = await unless_disconnected(request, _joined(chunks))
-    return Response(whole, media_type=begun.content_type, headers=headers)
+    return Response(whole, media_type=begun.content_type, headers=_headers(begun, report))
+
+
+def _headers(begun: Begun, report: Report) -> dict[str, str]:
+    headers = {"x-seed": str(begun.seed), "cache-control": "no-cache", "x-accel-buffering": "no"}
+    if report.guards:  # until now: of a stream, what was done before its first byte
+        headers["x-guards"] = ", ".join(f"{name}={count}" for name, count in sorted(report.guards.items()))
+    return headers
 
 
 async def _body(request: Request[Any, Any, Any]) -> bytes | None:
@@ -110,7 +116,7 @@ async def encoded(speaker: Speaker, utterance: Utterance, kind: Format, report: 
         async with aclosing(speaker.speak(utterance)) as chunks:
             waiting_since = time.monotonic()
             async for audio in chunks:
-                report.made(audio.seconds, time.monotonic() - waiting_since)
+                report.made(audio, time.monotonic() - waiting_since)
                 if data := encoder.feed(audio.samples):
                     yield data
                 waiting_since = time.monotonic()

@@ -5,6 +5,8 @@ stretch of the whole decode, so audio can stream without decoding anything twice
 """
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +14,26 @@ from torch import Tensor, nn
 from more_server.xtts.config import DecoderConfig, XttsConfig
 
 
+class Window(NamedTuple):
+    """A stretch of a segment to decode."""
+
+    latents: Tensor
+    """All that are known of the segment, (T, width)."""
+    speaker_embedding: Tensor
+    """(cond_channels,)"""
+    start: int
+    """Its first frame."""
+    stop: int
+    """The frame behind its last; beyond `settled_frames(T)` frames are right only when T is the whole segment."""
+
+
 class Decoder:
     """HiFi-GAN behind coqui's two interpolations (layers/xtts/hifigan_decoder.py, `HifiDecoder.forward`)."""
 
-    def __init__(self, generator: nn.Module, config: XttsConfig) -> None:
+    def __init__(self, generator: nn.Module, config: XttsConfig, batch: int = 1) -> None:
+        """batch: windows decoded in one pass; fewer are filled up, so that a window is the same in any company."""
         self.generator = generator
+        self.batch = batch
         self.hop_length = config.hop_length
         self.context_frames = receptive_field(config.decoder)
         self._frames_per_latent = config.gpt.code_stride_len / config.hop_length
@@ -44,18 +61,48 @@ class Decoder:
         return torch.lerp(self._coarse(latents, left), self._coarse(latents, right), weight[:, None])
 
     def decode(self, latents: Tensor, speaker_embedding: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
-        """Audio of frames start…stop, shape ((stop - start) * hop_length,), full scale ±1.
-
-        latents (T, width); speaker_embedding (cond_channels,). Frames beyond `settled_frames(T)` are
-        right only when T is the whole segment.
-        """
+        """Audio of frames start…stop, or to the end, of one window: shape ((stop - start) * hop_length,)."""
         stop = self.frame_count(len(latents)) if stop is None else stop
-        first = max(0, start - self.context_frames)
-        last = min(self.frame_count(len(latents)), stop + self.context_frames)
-        frames = self.upsample(latents, first, last)
+        return self.decode_all([Window(latents, speaker_embedding, start, stop)])[0]
+
+    def decode_all(self, windows: Sequence[Window]) -> list[Tensor]:
+        """Audio of each window, shape ((stop - start) * hop_length,), full scale ±1.
+
+        Windows that need equally many frames go through the generator together. Others are not padded to one length:
+        the generator's own zero padding at the end of a segment would become something else.
+        """
+        reaches = [self._reach(window) for window in windows]
+        by_length: dict[int, list[int]] = {}
+        for index, (first, last) in enumerate(reaches):
+            by_length.setdefault(last - first, []).append(index)
+        audio: dict[int, Tensor] = {}
+        for members in by_length.values():
+            for begin in range(0, len(members), self.batch):
+                group = members[begin : begin + self.batch]
+                made = self._generate([windows[i] for i in group], [reaches[i] for i in group])
+                audio |= dict(zip(group, made, strict=False))
+        return [
+            audio[index][(window.start - reaches[index][0]) * self.hop_length :][
+                : (window.stop - window.start) * self.hop_length
+            ]
+            for index, window in enumerate(windows)
+        ]
+
+    def _reach(self, window: Window) -> tuple[int, int]:
+        """A window with the context that its audio depends on."""
+        end = self.frame_count(len(window.latents))
+        return max(0, window.start - self.context_frames), min(end, window.stop + self.context_frames)
+
+    def _generate(self, windows: Sequence[Window], reaches: Sequence[tuple[int, int]]) -> Tensor:
+        """Audio (batch, samples) of windows with their context, all of one length."""
         dtype = next(self.generator.parameters()).dtype
-        audio: Tensor = self.generator(frames.t()[None].to(dtype), g=speaker_embedding[None, :, None].to(dtype))
-        return audio[0, 0, (start - first) * self.hop_length : (stop - first) * self.hop_length]
+        frames = [self.upsample(window.latents, *reach).t() for window, reach in zip(windows, reaches, strict=True)]
+        voices = [window.speaker_embedding[:, None] for window in windows]
+        missing = self.batch - len(windows)
+        audio: Tensor = self.generator(
+            torch.stack(frames + frames[:1] * missing).to(dtype), g=torch.stack(voices + voices[:1] * missing).to(dtype)
+        )
+        return audio[:, 0]
 
     def _coarse(self, latents: Tensor, index: Tensor) -> Tensor:
         left, right, weight = _neighbours(index, self._frames_per_latent, len(latents))

@@ -5,30 +5,49 @@ for text and for codes (coqui: layers/xtts/gpt.py). A latent is `final_norm(ln_f
 position: the vector the next code is drawn from, and what the decoder turns into audio.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from more_server.xtts.config import GptConfig
 
+POSITION_STEP = 64
+"""The cache's positions are a multiple of it, as the lengths that attention is captured for are."""
+
 
 class KvCache:
     """Keys and values of every slot, each of shape (layers, slots, heads, positions, head width)."""
 
     def __init__(self, config: GptConfig, slots: int, device: torch.device, dtype: torch.dtype) -> None:
-        self.positions = max_positions(config)
+        self.positions = cache_positions(config)
         shape = (config.layers, slots, config.heads, self.positions, config.model_dim // config.heads)
-        # Not zeroed: on the CPU the pages of positions never reached take no memory (256 MB a slot
-        # for XTTS-v2 in fp32, of which a usual sentence touches a quarter).
-        self.keys = torch.empty(shape, device=device, dtype=dtype)
-        self.values = torch.empty(shape, device=device, dtype=dtype)
+        self.keys, self.values = _zeros(shape, device, dtype), _zeros(shape, device, dtype)
 
 
-def max_positions(config: GptConfig) -> int:
-    """Longest sequence: prompt, text with start and stop, codes with start."""
-    return config.max_prompt_tokens + config.max_text_tokens + 2 + config.max_mel_tokens + 1
+def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Zeros, as a masked position's weight of 0 still makes NaN of whatever is not finite.
+
+    On the CPU numpy's are the kernel's own empty pages: positions never reached take no memory (256 MB a slot for
+    XTTS-v2 in fp32, of which a usual sentence touches a quarter).
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, device=device, dtype=dtype)
+    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
+
+
+def cache_positions(config: GptConfig) -> int:
+    """Positions of a slot: the longest sequence (prompt, text with start and stop, codes with start), rounded up."""
+    longest = config.max_prompt_tokens + config.max_text_tokens + 2 + config.max_mel_tokens + 1
+    return math.ceil(longest / POSITION_STEP) * POSITION_STEP
+
+
+def cache_bytes(config: GptConfig, dtype: torch.dtype) -> int:
+    """Bytes of one slot."""
+    return 2 * config.layers * cache_positions(config) * config.model_dim * dtype.itemsize
 
 
 class Block(nn.Module):
@@ -41,38 +60,14 @@ class Block(nn.Module):
         self.c_attn, self.c_proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.c_fc, self.c_out = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
-        """hidden (n, width) at positions start…start+n; keys and values (heads, positions, head width) are written."""
-        count, width = hidden.shape
-        query, key, value = self.c_attn(self.ln_1(hidden)).view(count, 3, self.heads, -1).permute(1, 2, 0, 3)
-        stop = start + count
-        keys[:, start:stop] = key
-        values[:, start:stop] = value
-        # A prompt starts at position 0 and sees itself causally; a single position sees all before it.
-        attended = F.scaled_dot_product_attention(
-            query[None], keys[None, :, :stop], values[None, :, :stop], is_causal=count > 1
-        )
-        hidden = hidden + self.c_proj(attended[0].transpose(0, 1).reshape(count, width))
-        return self._transform(hidden)
+    def project(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        """Query, key and value of hidden (…, width), each (…, heads, head width)."""
+        parts: Tensor = self.c_attn(self.ln_1(hidden)).unflatten(-1, (3, self.heads, -1))
+        return parts.unbind(-3)
 
-    def step(
-        self, hidden: Tensor, keys: Tensor, values: Tensor, slots: Sequence[int], lengths: Sequence[int]
-    ) -> Tensor:
-        """One position of several sequences: hidden (n, width); keys and values (slots, heads, positions, head width).
-
-        Attention is done row by row, each over its own length, so that a row is the same alone and in company.
-        """
-        count, width = hidden.shape
-        query, key, value = self.c_attn(self.ln_1(hidden)).view(count, 3, self.heads, 1, -1).unbind(1)
-        attended = torch.empty_like(hidden)
-        for row, (slot, length) in enumerate(zip(slots, lengths, strict=True)):
-            keys[slot, :, length : length + 1] = key[row]
-            values[slot, :, length : length + 1] = value[row]
-            seen = keys[None, slot, :, : length + 1], values[None, slot, :, : length + 1]
-            attended[row] = F.scaled_dot_product_attention(query[None, row], *seen).view(width)
-        return self._transform(hidden + self.c_proj(attended))
-
-    def _transform(self, hidden: Tensor) -> Tensor:
+    def finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        """What follows attention: hidden (…, width), attended (…, width)."""
+        hidden = hidden + self.c_proj(attended)
         output: Tensor = hidden + self.c_out(F.gelu(self.c_fc(self.ln_2(hidden)), approximate="tanh"))
         return output
 
@@ -98,54 +93,33 @@ class Gpt(nn.Module):
         """Codes of one sequence; coqui's max_gen_mel_tokens."""
         return self.config.max_mel_tokens - 3
 
-    def prompt_length(self, conditioning: Tensor, token_ids: tuple[int, ...]) -> int:
-        """Positions that `prefill` fills: conditioning, START text STOP, and the first code position."""
-        return len(conditioning) + len(token_ids) + 3
-
-    def prefill(self, conditioning: Tensor, token_ids: tuple[int, ...], cache: KvCache, slot: int) -> Tensor:
-        """Fill a slot with the prompt. conditioning (positions, width). Returns the first latent (width,)."""
-        config, device = self.config, conditioning.device
-        text = torch.tensor([config.start_text_token, *token_ids, config.stop_text_token], device=device)
-        start_code = torch.tensor([config.start_audio_token], device=device)
-        embeddings = torch.cat(
+    def prompt(self, conditioning: Tensor, token_ids: Sequence[int]) -> Tensor:
+        """Embeddings (positions, width) of a prompt: conditioning (positions, width), START text STOP, first code."""
+        config, weight = self.config, self.text_embedding.weight
+        text = torch.tensor([config.start_text_token, *token_ids, config.stop_text_token], device=weight.device)
+        return torch.cat(
             [
-                conditioning,
+                conditioning.to(weight.dtype),
                 self.text_embedding(text) + self.text_positions.weight[: len(text)],
-                self.code_embedding(start_code) + self.code_positions.weight[:1],
+                self.code_embedding.weight[None, config.start_audio_token] + self.code_positions.weight[:1],
             ]
         )
-        return self._run(embeddings, cache, slot, 0)
 
-    def step(
-        self,
-        codes: Sequence[int],
-        positions: Sequence[int],
-        lengths: Sequence[int],
-        cache: KvCache,
-        slots: Sequence[int],
-    ) -> Tensor:
-        """Speak on from one code in each of n slots. Returns the next latents (n, width).
+    def embed(self, codes: Tensor, positions: Tensor) -> Tensor:
+        """Embeddings (n, width) of codes (n,) at their places (n,) among their codes, START being 0."""
+        embeddings: Tensor = self.code_embedding(codes) + self.code_positions(positions)
+        return embeddings
 
-        positions: a code's place among its codes, START being 0; lengths: positions already in its slot.
-        """
-        hidden = self.code_embedding.weight[codes] + self.code_positions.weight[positions]
-        for layer, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
-            hidden = block.step(hidden, cache.keys[layer], cache.values[layer], slots, lengths)
-        latents: Tensor = self.final_norm(self.ln_f(hidden))
-        return latents
+    def finish(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (n, width) and code logits (n, num_audio_tokens), float32, of the last block's hidden (n, width)."""
+        latents = self.final_norm(self.ln_f(hidden.float()))
+        return latents, self.code_head(latents)
 
-    def logits(self, latent: Tensor) -> Tensor:
-        """Code logits (…, num_audio_tokens) of latents (…, width)."""
-        logits: Tensor = self.code_head(latent)
-        return logits
-
-    def from_coqui(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """This module's state dict out of a model's, copied; names that are missing there stay missing."""
+    def file_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of this module's parameters, by its own names, as coqui keeps them."""
         return {
-            name: state[theirs].t().contiguous() if is_transposed(name) else state[theirs].clone()
-            for name in self.state_dict()
-            if (theirs := coqui_name(name)) in state
+            name: tuple(reversed(tensor.shape)) if is_transposed(name) else tuple(tensor.shape)
+            for name, tensor in self.state_dict().items()
         }
 
     def to_coqui(self) -> dict[str, Tensor]:
@@ -154,12 +128,6 @@ class Gpt(nn.Module):
             coqui_name(name): tensor.t().contiguous() if is_transposed(name) else tensor
             for name, tensor in self.state_dict().items()
         }
-
-    def _run(self, hidden: Tensor, cache: KvCache, slot: int, start: int) -> Tensor:
-        for layer, block in enumerate(self.blocks):
-            hidden = block(hidden, cache.keys[layer, slot], cache.values[layer, slot], start)
-        latent: Tensor = self.final_norm(self.ln_f(hidden[-1]))
-        return latent
 
 
 # Our names and coqui's. GPT-2's Conv1D keeps its weights as (in, out): those are transposed.

@@ -1,25 +1,24 @@
 """A model folder in the serving format, loaded; the one place that imports coqui."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from more_server.errors import ModelError
 from more_server.xtts import torchaudio_shim
 from more_server.xtts.conditioning import Conditioner
 from more_server.xtts.config import XttsConfig, read_config
 from more_server.xtts.decoder import Decoder
-from more_server.xtts.gpt import Gpt
+from more_server.xtts.gpt import Gpt, cache_bytes, coqui_name
+from more_server.xtts.kernel import Int8Gpt
 from more_server.xtts.layout import GENERATOR, SPEAKER_ENCODER
-from more_server.xtts.precision import choose, to_int8
+from more_server.xtts.passes import KernelPasses, Passes, RowPasses, SlotPasses
+from more_server.xtts.precision import choose, decoder_dtype, fill_gpt
 from more_server.xtts.tokenizer import Tokenizer
 from more_server.xtts.vocabulary import check_vocabulary
+from more_server.xtts.weights import Weights
 
 CONDITIONING_ENCODER = "gpt.conditioning_encoder."
 PERCEIVER = "gpt.conditioning_perceiver."
@@ -32,59 +31,81 @@ class Xtts:
     config: XttsConfig
     tokenizer: Tokenizer
     gpt: Gpt
+    """Its blocks are empty where the compiled kernel has them."""
     decoder: Decoder
     conditioner: Conditioner
     device: torch.device
-    dtype: torch.dtype
-    """Of the activations and the key-value cache."""
     precision: str
-    """`fp32` or `int8`."""
+    """`fp32`, `bf16` or `int8`."""
+    kernel: Int8Gpt | None
+    """The blocks, compiled, of a model in int8 where the CPU has what that needs."""
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Of keys and values."""
+        if self.kernel is not None:
+            return torch.float16
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+    @property
+    def slot_bytes(self) -> int:
+        """Of what is kept of one sequence at its longest."""
+        return cache_bytes(self.config.gpt, self.cache_dtype) + 4 * self.gpt.most_codes * self.config.gpt.model_dim
+
+    def passes(self, slots: int) -> Passes:
+        """Its way through the GPT, with a cache of so many slots and one behind them that is nobody's."""
+        if self.kernel is not None:
+            return KernelPasses(self.gpt, self.kernel, slots)
+        if self.device.type == "cuda" or self.precision == "bf16":
+            return SlotPasses(self.gpt, slots, prompts=4 if self.device.type == "cuda" else 1)
+        return RowPasses(self.gpt, slots, together=self.precision == "int8")
 
 
 def load(folder: Path, device: torch.device, precision: str = "fp32") -> Xtts:
-    """Load a model folder. precision: `fp32`, `int8`, or `auto` for what suits the device and the model's size.
+    """Load a model folder. precision: `fp32`, `bf16`, `int8`, or `auto` for what suits the device and the model's size.
 
     Raises ModelError with the file and the reason, SettingsError for a precision that the device lacks.
     """
-    dtype = torch.float32
     config = read_config(folder)
     check_vocabulary(folder / "vocab.json", config)
-    state = _read_weights(folder)
+    weights = Weights(folder)
     # The GPT is built without memory of its own: 1.8 GB of random numbers for XTTS-v2, only to be overwritten.
     parts = build(config, gpt_device="meta")
-    with torch.no_grad():
-        _fill(folder, parts.gpt, parts.gpt.from_coqui(state), "gpt", assign=True)
-        for prefix, module in parts.by_prefix().items():
-            _fill(folder, module, _under(state, prefix), prefix.rstrip("."))
-    mel_stats = state.get("mel_stats")
-    if mel_stats is None or mel_stats.shape != (config.conditioning.n_mels,):
+    precision = choose(precision, device, sum(parameter.numel() for parameter in parts.gpt.parameters()))
+    weights.refuse("gpt", weights.misfits(parts.gpt.file_shapes(), coqui_name))
+    if weights.shapes.get("mel_stats") != (config.conditioning.n_mels,):
         raise ModelError(
             f"model {folder.name}: model.safetensors lacks mel_stats of {config.conditioning.n_mels} bands"
         )
-    for module in (parts.gpt, parts.mel, *parts.by_prefix().values()):
-        module.to(device=device, dtype=dtype).eval().requires_grad_(False)
-    parameters = sum(parameter.numel() for parameter in parts.gpt.parameters())
-    precision = choose(precision, device, parameters)
-    if precision == "int8":
-        to_int8(parts.gpt, parts.generator)
+    with torch.no_grad():
+        for prefix, module in parts.by_prefix().items():
+            weights.fill(module, prefix)
+        for module in (parts.mel, *parts.by_prefix().values()):
+            module.to(device=device).eval().requires_grad_(False)
+        kernel = fill_gpt(parts.gpt, weights, device, precision)
+    parts.generator.to(decoder_dtype(precision, device))
     return Xtts(
         config=config,
         tokenizer=Tokenizer(folder / "vocab.json"),
         gpt=parts.gpt,
-        decoder=Decoder(parts.generator, config),
+        decoder=Decoder(parts.generator, config, window_batch(device)),
         conditioner=Conditioner(
             config,
             parts.conditioning_encoder,
             parts.perceiver,
             parts.speaker_encoder,
             parts.mel,
-            # A copy: a single tensor of the file keeps all of it mapped, 1.9 GB of resident pages for XTTS-v2.
-            mel_stats.to(device=device, dtype=dtype, copy=True),
+            weights.read(["mel_stats"])["mel_stats"].to(device),
         ),
         device=device,
-        dtype=dtype,
         precision=precision,
+        kernel=kernel,
     )
+
+
+def window_batch(device: torch.device) -> int:
+    """Windows of audio that are decoded together: a GPU's eight take hardly longer than one, a CPU is busy with one."""
+    return 8 if device.type == "cuda" else 1
 
 
 @dataclass(frozen=True)
@@ -197,40 +218,3 @@ def fold_weight_norm(module: nn.Module) -> None:
     for part in module.modules():
         if is_parametrized(part, "weight"):
             remove_parametrizations(part, "weight")
-
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    path = folder / "model.safetensors"
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise ModelError(f"model {folder.name}: {path} is missing") from error
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"model {folder.name}: {path} cannot be read: {error}") from error
-
-
-def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def _fill(folder: Path, module: nn.Module, weights: Mapping[str, Tensor], part: str, *, assign: bool = False) -> None:
-    """Load weights strictly, with the first misfits in words; `assign` makes them the module's own."""
-    own: dict[str, Any] = module.state_dict()
-    problems = [f"{name} is missing" for name in own if name not in weights]
-    problems += [f"{name} does not belong there" for name in weights if name not in own]
-    problems += [
-        f"{name} has shape {tuple(weights[name].shape)}, config.json means {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in weights and weights[name].shape != tensor.shape
-    ]
-    problems += [f"{name} holds values that are not finite" for name in _not_finite(weights)] if not problems else []
-    if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ModelError(
-            f"model {folder.name}: {part} of model.safetensors does not fit: " + "; ".join(problems[:3]) + more
-        )
-    module.load_state_dict(dict(weights), assign=assign)
-
-
-def _not_finite(weights: Mapping[str, Tensor]) -> Iterable[str]:
-    return (name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all())

@@ -1,12 +1,15 @@
-"""Numbers that a CPU is fast with: int8 weights for the GPT, bf16 for the decoder."""
+"""What numbers the weights are kept in: int8 or bf16 where the device is fast with them, fp32 as the reference."""
 
 import warnings
+from collections import deque
 
 import torch
 from torch import Tensor, nn
 
 from more_server.errors import SettingsError
-from more_server.xtts.gpt import Gpt
+from more_server.xtts import kernel
+from more_server.xtts.gpt import Gpt, coqui_name, is_transposed
+from more_server.xtts.weights import Weights
 
 LARGE = 100_000_000
 """Parameters of a GPT from which `auto` means int8. nano (4 M) is 16 times faster than real time in fp32; XTTS-v2
@@ -14,13 +17,15 @@ LARGE = 100_000_000
 
 
 def choose(wanted: str, device: torch.device, parameters: int) -> str:
-    """`fp32` or `int8` for a setting of `auto`, `fp32` or `int8`. Raises SettingsError for int8 where it cannot be."""
+    """`fp32`, `bf16` or `int8` for a setting, which may be `auto`. Raises SettingsError for int8 where it cannot be."""
     possible = device.type == "cpu" and "fbgemm" in torch.backends.quantized.supported_engines
     if wanted == "int8" and not possible:
-        raise SettingsError(f"engine.precision int8 needs an x86-64 CPU, not {device}; set it to auto or fp32")
-    if wanted == "auto":
-        return "int8" if possible and parameters > LARGE else "fp32"
-    return wanted
+        raise SettingsError(f"engine.precision int8 needs an x86-64 CPU, not {device}; set it to auto, bf16 or fp32")
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16"
+    return "int8" if possible and parameters > LARGE else "fp32"
 
 
 class Int8Linear(nn.Module):
@@ -59,14 +64,58 @@ class Int8Linear(nn.Module):
         return torch.addcmul(self.bias, products[:-1], scales)
 
 
-def to_int8(gpt: Gpt, generator: nn.Module) -> None:
-    """Replace the GPT's block weights by int8 and the generator's by bf16, where the CPU has instructions for it.
+def decoder_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Of the generator's weights beside a GPT of this precision.
 
-    The decoder in bf16 is 49 dB above its error (XTTS-v2's sizes, random weights) and takes half the time.
+    In bf16 it is 49 dB above its error (XTTS-v2's sizes, random weights) and takes half the time, where the CPU has
+    instructions for it.
     """
-    for block in gpt.blocks:
+    fast = device.type != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return torch.bfloat16 if precision != "fp32" and fast else torch.float32
+
+
+def fill_gpt(gpt: Gpt, weights: Weights, device: torch.device, precision: str) -> kernel.Int8Gpt | None:
+    """Fill a GPT without memory of its own from a file that fits it, block by block in its precision.
+
+    Returns the compiled kernel where it takes the blocks: 0.5 GB in the process for XTTS-v2 while it loads, instead
+    of the 1.8 that its floats would take. Raises ModelError for values that are not finite.
+    """
+    shells = deque(gpt.blocks)
+    gpt.blocks = nn.ModuleList()
+    gpt.load_state_dict(_read(weights, "", gpt), assign=True)
+    gpt.to(device).eval().requires_grad_(False)
+    if precision == "bf16":  # the last norms and the head stay: a logit in bf16 has 8 bits
+        for part in (gpt.text_embedding, gpt.text_positions, gpt.code_embedding, gpt.code_positions):
+            part.to(torch.bfloat16)
+    compiled = precision == "int8" and kernel.available() and kernel.supports(gpt.config)
+    wanted = "fp32" if compiled else precision
+    # A block that was taken is let go of here: the kernel packs it and its floats are gone.
+    blocks = (
+        _prepared(shells.popleft(), weights, f"blocks.{layer}.", device, wanted) for layer in range(gpt.config.layers)
+    )
+    if compiled:
+        return kernel.Int8Gpt(gpt, blocks)
+    gpt.blocks = nn.ModuleList(blocks)
+    return None
+
+
+def _read(weights: Weights, prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    """A module's tensors out of the file, where it is a part of `Gpt` under this prefix."""
+    names = {name: coqui_name(prefix + name) for name in module.state_dict()}
+    theirs = weights.read(names.values())
+    tensors = {
+        name: theirs[coqui].t().contiguous() if is_transposed(prefix + name) else theirs[coqui]
+        for name, coqui in names.items()
+    }
+    weights.finite("gpt", {prefix + name: tensor for name, tensor in tensors.items()})
+    return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def _prepared(block: nn.Module, weights: Weights, prefix: str, device: torch.device, precision: str) -> nn.Module:
+    block.load_state_dict(_read(weights, prefix, block), assign=True)
+    block.eval().requires_grad_(False)
+    if precision == "int8":
         for name, module in block.named_children():
             if isinstance(module, nn.Linear):
                 setattr(block, name, Int8Linear(module))
-    if torch.cpu.get_capabilities().get("avx512_bf16", False):
-        generator.to(torch.bfloat16)
+    return block.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)

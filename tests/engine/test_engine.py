@@ -13,11 +13,12 @@ import torch
 
 from more_server.engine.engine import Engine
 from more_server.engine.runner import Runner
-from more_server.engine.sequence import Stream
+from more_server.engine.sequence import Sequence, Stream
 from more_server.errors import Busy, EngineFailure, ModelError, ModelLoading, SettingsError, Unavailable
 from more_server.settings import EngineSettings
 from more_server.speech import Samples, Utterance
 from more_server.testing import tiny_xtts
+from more_server.xtts import load as load_module
 
 MakeEngine = Callable[..., Engine]
 MakeUtterance = Callable[..., Utterance]
@@ -38,43 +39,51 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
         await asyncio.sleep(0.005)
 
 
+@pytest.fixture(params=["fp32", "int8", "bf16", "bf16, as on a GPU"])
+def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """fp32 goes row by row, int8 through compiled rows, bf16 through static shapes: on a GPU the audio too."""
+    if request.param == "int8" and "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("int8 needs an x86-64 CPU")
+    if "GPU" in request.param:
+        monkeypatch.setattr(load_module, "window_batch", lambda device: 4)
+    return str(request.param).partition(",")[0]
+
+
+@pytest.mark.parametrize("batch", [1, 4], ids=["pieces", "windows"])
 async def test_streamed_is_whole(
-    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
+    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     """What is streamed is what one decode of all latents gives, to the last sample."""
-    finished = []
-    original = Runner.run
+    monkeypatch.setattr(load_module, "window_batch", lambda device: batch)
+    last: dict[int, torch.Tensor] = {}
+    original = Runner.audio
 
-    def spy(self: Runner, stream: object, latent: object) -> Samples | None:
-        finished.append(stream.sequence)  # type: ignore[attr-defined]
-        return original(self, stream, latent)  # type: ignore[arg-type]
+    def spy(self: Runner, sequences: list[Sequence]) -> list[Samples]:
+        for sequence in sequences:
+            last[sequence.number] = self._latents[sequence.slot, : sequence.latents].clone()
+        return original(self, sequences)
 
-    monkeypatch.setattr(Runner, "run", spy)
+    monkeypatch.setattr(Runner, "audio", spy)
     engine = make_engine()
     await engine.wait_ready()
     request = utterance("the quick brown fox jumps", "over the lazy dog")
     streamed = await listen(engine, request)
-    decoder = engine._loaded().model.decoder
-    wholes = []
-    for sequence in dict.fromkeys(finished):
-        embedding = torch.from_numpy(request.latents.speaker_embedding)
-        with torch.inference_mode():
-            wholes.append(decoder.decode(torch.stack(sequence.latents), embedding).numpy())
-        assert len(wholes[-1]) == decoder.frame_count(len(sequence.latents)) * decoder.hop_length
-    assert len(wholes) == 2
+    decoder = engine._running().runner.model.decoder
+    embedding = torch.from_numpy(request.latents.speaker_embedding)
+    with torch.inference_mode():
+        wholes = [decoder.decode(last[number], embedding).numpy() for number in (0, 1)]
+    for number, whole in enumerate(wholes):
+        assert len(whole) == decoder.frame_count(len(last[number])) * decoder.hop_length
     np.testing.assert_allclose(streamed, np.concatenate(wholes), atol=1e-4)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
 async def test_a_seed_is_the_same_audio_in_any_company(
     make_engine: MakeEngine, utterance: MakeUtterance, precision: str
 ) -> None:
-    """Bit for bit, also where the rows of several streams go through the weights together."""
-    if precision == "int8" and "fbgemm" not in torch.backends.quantized.supported_engines:
-        pytest.skip("int8 needs an x86-64 CPU")
-    engine = make_engine(slots=3, precision=precision)
+    """Bit for bit, whoever comes and goes beside it and whichever slot it is in."""
+    engine = make_engine(slots=4, precision=precision)
     await engine.wait_ready()
-    wanted = utterance("the same words every time", "and again", seed=5)
+    wanted = utterance("the same words every time", "and again", "until the end of time", seed=5)
     alone = await listen(engine, wanted)
 
     async def leave_early(seed: int) -> None:
@@ -83,11 +92,91 @@ async def test_a_seed_is_the_same_audio_in_any_company(
                 break
 
     results = await asyncio.gather(
-        leave_early(1), listen(engine, wanted), listen(engine, utterance("another one", seed=6)), leave_early(2)
+        leave_early(1),
+        listen(engine, utterance("another one", seed=6, temperature=0.3)),
+        listen(engine, wanted),
+        leave_early(2),
+        listen(engine, wanted),
     )
-    np.testing.assert_array_equal(results[1], alone)
+    np.testing.assert_array_equal(results[2], alone)
+    np.testing.assert_array_equal(results[4], alone)
     other_seed = await listen(engine, utterance("the same words every time", "and again", seed=7))
     assert len(other_seed) != len(alone) or not np.array_equal(other_seed, alone)
+
+
+async def test_streams_of_different_length_interleave(
+    make_engine: MakeEngine, utterance: MakeUtterance, precision: str
+) -> None:
+    """A short one that comes in the middle of a long one is heard out before it, and changes nothing."""
+    engine = make_engine(slots=2, precision=precision)
+    await engine.wait_ready()
+    long, short = (
+        utterance("a long story " * 3, "with more to come " * 2, seed=1),
+        utterance("a short word here", seed=2),
+    )
+    alone = [await listen(engine, one) for one in (long, short)]
+    order = []
+
+    async def told(one: Utterance, name: str) -> Samples:
+        samples = await listen(engine, one)
+        order.append(name)
+        return samples
+
+    begun = asyncio.create_task(told(long, "long"))
+    await until(lambda: engine.state().speaking == 1)
+    together = [await told(short, "short"), await begun]
+    assert order == ["short", "long"]
+    np.testing.assert_array_equal(together[1], alone[0])
+    np.testing.assert_array_equal(together[0], alone[1])
+
+
+async def test_steps_are_shared(make_engine: MakeEngine, utterance: MakeUtterance, precision: str) -> None:
+    engine = make_engine(slots=4, precision=precision)
+    await engine.wait_ready()
+    await asyncio.gather(*(listen(engine, utterance("the same words", seed=seed)) for seed in range(4)))
+    assert max(engine.state().steps_by_rows) == 4
+
+
+async def test_a_next_segment_that_lost_its_slot_says_the_same(
+    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evictions, original = [], Sequence.begin
+
+    def spy(self: Sequence) -> None:
+        if getattr(self, "latents", 0):
+            evictions.append(self.number)
+        original(self)
+
+    engine = make_engine(slots=2)
+    await engine.wait_ready()
+    book = utterance(*["a chapter of a book that is long"] * 4, seed=1, retries=0)
+    alone = await listen(engine, book)
+    monkeypatch.setattr(Sequence, "begin", spy)
+    reading = asyncio.create_task(listen(engine, book))
+
+    def ahead() -> bool:
+        return any(len(one.sequences) > 1 and one.sequences[1].latents for one in engine._running().scheduler.running)
+
+    await until(ahead)
+    await listen(engine, utterance("hey", retries=0))
+    np.testing.assert_array_equal(await reading, alone)
+    assert evictions
+
+
+async def test_a_sentence_is_not_starved_by_books(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
+    """Jobs that fill the slots and the queue leave room for a person."""
+    engine = make_engine(slots=3, max_concurrency=3)
+    await engine.wait_ready()
+    books = [
+        asyncio.create_task(listen(engine, utterance(*["a chapter of a book"] * 20, seed=seed, priority=1)))
+        for seed in range(4)
+    ]
+    await until(lambda: engine.state().speaking == 2)
+    await listen(engine, utterance("a sentence", seed=9))
+    assert not any(book.done() for book in books)
+    for book in books:
+        book.cancel()
+    await until(lambda: engine.state().slots_in_use == 0, seconds=1.0)
 
 
 async def test_leaving_frees_the_slot(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
@@ -126,7 +215,7 @@ async def test_cancelling_while_waiting_leaves_the_queue(make_engine: MakeEngine
 async def test_a_full_queue_refuses(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
     engine = make_engine(slots=1, queue=1, ahead_seconds=0.01)
     await engine.wait_ready()
-    speaking = engine.generate(utterance("one speaks"))
+    speaking = engine.generate(utterance("one speaks for quite a long time"))
     await anext(speaking)
     waiting = asyncio.create_task(listen(engine, utterance("one waits")))
     await until(lambda: engine.state().waiting == 1)
@@ -181,62 +270,11 @@ async def test_the_engine_may_end_between_a_check_and_the_queue(
         await asyncio.wait_for(anext(engine.generate(utterance("too late"))), 5)
 
 
-async def test_one_failure_is_one_streams(
-    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = Runner.run
-
-    def fail(self: Runner, stream: object, latent: object) -> Samples | None:
-        if stream.utterance.seed == 13:  # type: ignore[attr-defined]
-            raise RuntimeError("a bad kernel")
-        return original(self, stream, latent)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Runner, "run", fail)
-    engine = make_engine(slots=2)
-    await engine.wait_ready()
-    good, bad = await asyncio.gather(
-        listen(engine, utterance("all is well")),
-        listen(engine, utterance("nothing is", seed=13)),
-        return_exceptions=True,
-    )
-    assert isinstance(good, np.ndarray)
-    assert isinstance(bad, EngineFailure)
-    assert "a bad kernel" in bad.message
-    assert engine.state().slots_in_use == 0
-
-
-async def test_a_failing_batch_is_tried_one_by_one(
-    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original, batches = Runner.latents, []
-
-    def fail(self: Runner, streams: list[Stream]) -> list[torch.Tensor]:
-        batches.append(len(streams))
-        if any(stream.utterance.seed == 13 for stream in streams):
-            raise RuntimeError("a bad row")
-        return original(self, streams)
-
-    engine = make_engine(slots=3, precision="fp32")
-    await engine.wait_ready()
-    alone = await listen(engine, utterance("all is well", seed=1))
-    monkeypatch.setattr(Runner, "latents", fail)
-    good, bad, other = await asyncio.gather(
-        listen(engine, utterance("all is well", seed=1)),
-        listen(engine, utterance("nothing is", seed=13)),
-        listen(engine, utterance("nor here", seed=2)),
-        return_exceptions=True,
-    )
-    assert max(batches) > 1
-    np.testing.assert_array_equal(good, alone)
-    assert isinstance(bad, EngineFailure)
-    assert isinstance(other, np.ndarray)
-
-
 async def test_output_that_is_not_finite_is_an_error(make_engine: MakeEngine, utterance: MakeUtterance) -> None:
     engine = make_engine()
     await engine.wait_ready()
     with torch.inference_mode():
-        engine._loaded().model.gpt.code_head.bias[2] = torch.nan
+        engine._running().runner.model.gpt.code_head.bias[2] = torch.nan
     with pytest.raises(EngineFailure, match="not finite"):
         await listen(engine, utterance("broken"))
 

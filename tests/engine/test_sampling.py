@@ -3,20 +3,32 @@
 import numpy as np
 import torch
 
-from more_server.engine.guards import CODES_FLOOR, code_limit
-from more_server.engine.sampling import sample
-from more_server.speech import Profile, Segment
+from more_server.engine.sampling import Draws, exponential, sample
+from more_server.engine.sequence import GOLDEN, WORD, mixed
+
+PLAIN = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0, "stop_bias": 0.0}
+STOP = -1
+"""The last code."""
+
+
+def signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
+
+
+def draws_for(keys: list[int], **parameters: float) -> Draws:
+    values = PLAIN | parameters
+    rows = {name: torch.full((len(keys),), value, dtype=torch.float32) for name, value in values.items()}
+    return Draws(keys=torch.tensor([signed(key) for key in keys]), **rows | {"top_k": rows["top_k"].long()})
 
 
 def draw(logits: list[float], draws: int = 20_000, seen: list[int] | None = None, **parameters: float) -> np.ndarray:
-    profile = Profile(
-        name="test", **({"temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0} | parameters)
-    )  # type: ignore[arg-type]
+    """How often each code is drawn."""
     rows = torch.tensor(logits).repeat(draws, 1)
     mask = torch.zeros_like(rows, dtype=torch.bool)
     mask[:, seen or []] = True
-    noise = torch.from_numpy(np.random.default_rng(0).standard_exponential(rows.shape, dtype=np.float32))
-    return np.bincount(sample(rows, mask, noise, profile).numpy(), minlength=len(logits)) / draws
+    keys = [mixed(number * GOLDEN & WORD) for number in range(draws)]
+    codes = sample(rows, mask, draws_for(keys, **parameters), STOP, len(logits))
+    return np.bincount(codes.numpy(), minlength=len(logits)) / draws
 
 
 def test_draws_follow_the_probabilities() -> None:
@@ -56,27 +68,62 @@ def test_the_penalty_makes_spoken_codes_less_likely_on_both_sides_of_zero() -> N
     assert penalised[0] < plain[0] - 0.1
 
 
-def test_noise_of_zero_does_not_draw_a_masked_code() -> None:
-    profile = Profile(name="test", temperature=1.0, top_p=1.0, top_k=1, repetition_penalty=1.0)
-    noise = torch.tensor([[0.0, 1.0, 0.0]])
-    seen = torch.zeros(1, 3, dtype=torch.bool)
-    assert sample(torch.tensor([[0.0, 5.0, 1.0]]), seen, noise, profile).tolist() == [1]
+def test_the_bias_moves_the_stop_code_alone() -> None:
+    assert draw([1.0, 1.0, 1.0], stop_bias=-np.inf)[STOP] == 0
+    frequencies = draw([1.0, 1.0, 1.0], stop_bias=2.0)
+    np.testing.assert_allclose(frequencies, np.array([1, 1, np.e**2]) / (2 + np.e**2), atol=0.018)
+
+
+def test_noise_is_that_of_the_exponential_distribution() -> None:
+    keys = torch.tensor([signed(mixed(number)) for number in range(200)])
+    noise = exponential(keys, torch.arange(1026).expand(200, -1)).double().numpy()
+    assert noise.min() > 0
+    # 205,200 draws: standard errors of 0.0022 and 0.0049 (mean and variance 1, fourth moment 24), five allowed
+    assert abs(noise.mean() - 1) < 0.011
+    assert abs(noise.var() - 1) < 0.025
+    for share in (0.1, 0.5, 0.9):
+        assert abs((noise < -np.log(1 - share)).mean() - share) < 0.006
+    assert abs(np.corrcoef(noise[:, :-1].ravel(), noise[:, 1:].ravel())[0, 1]) < 0.011
+    assert abs(np.corrcoef(noise[:-1].ravel(), noise[1:].ravel())[0, 1]) < 0.011
+
+
+def test_the_hosts_mixing_is_the_devices() -> None:
+    """SplitMix64 from state 0 begins with this number; both sides agree on it."""
+    assert mixed(GOLDEN) == 0xE220A8397B1DCDAF
+    bits = 0xE220A8397B1DCDAF >> 41
+    expected = -np.log(np.float32((bits + 0.5) / 2**23))
+    assert float(exponential(torch.tensor([0]), torch.tensor([[0]]))) == np.float32(expected)
+
+
+def test_a_masked_code_is_never_drawn() -> None:
+    """Also where the noise is as small as it can be: 0 / noise is 0, never 0 / 0."""
+    assert draw([0.0, 5.0, 1.0], top_k=1)[1] == 1.0
 
 
 def test_a_row_does_not_see_its_neighbours() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(8, 40, generator=generator)
-    noise = torch.empty(8, 40).exponential_(generator=generator)
     seen = torch.rand(8, 40, generator=generator) < 0.2
-    profile = Profile(name="test", temperature=0.8, top_p=0.9, top_k=10)
-    together = sample(logits, seen, noise, profile)
-    alone = torch.cat([sample(logits[i : i + 1], seen[i : i + 1], noise[i : i + 1], profile) for i in range(8)])
+    draws = Draws(
+        keys=torch.randint(-(2**62), 2**62, (8,), generator=generator),
+        temperature=torch.tensor([0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1]),
+        top_k=torch.tensor([0, 1, 5, 10, 20, 30, 40, 50]).clamp(max=40),
+        top_p=torch.linspace(0.5, 1.0, 8),
+        repetition_penalty=torch.linspace(1.0, 5.0, 8),
+        stop_bias=torch.linspace(-1.0, 1.0, 8),
+    )
+
+    def row(index: int) -> Draws:
+        return Draws(**{name: value[index : index + 1] for name, value in vars(draws).items()})
+
+    together = sample(logits, seen, draws, STOP, 40)
+    alone = torch.cat([sample(logits[i : i + 1], seen[i : i + 1], row(i), STOP, 40) for i in range(8)])
     assert torch.equal(together, alone)
 
 
-def test_code_limits() -> None:
-    short, long = Segment("Hi.", (3, 4, 5, 6)), Segment("a" * 500, tuple(range(500)))
-    assert CODES_FLOOR < code_limit(short, 600) < 60
-    assert code_limit(long, 600) == 600
-    # "你好吗" romanises to nine tokens: bounded by those, not by three characters
-    assert code_limit(Segment("你好吗", tuple(range(10))), 600) == CODES_FLOOR + 60
+def test_looking_at_the_best_codes_alone_is_the_same_draw() -> None:
+    """What a profile with top_k 5 draws does not depend on how many codes a neighbour's needs to look at."""
+    logits = torch.randn(200, 100, generator=torch.Generator().manual_seed(1))
+    seen = torch.zeros(200, 100, dtype=torch.bool)
+    draws = draws_for([mixed(number) for number in range(200)], top_k=5, top_p=0.9)
+    assert torch.equal(sample(logits, seen, draws, STOP, 8), sample(logits, seen, draws, STOP, 100))

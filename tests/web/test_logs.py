@@ -61,18 +61,18 @@ def log() -> Iterator[Log]:
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Makes the runner fail after so many codes."""
-    original = Runner.run
+    original = Runner.step
 
     def arrange(codes: int) -> None:
         left = [codes]
 
-        def run(self: Runner, stream: object, latent: object) -> object:
+        def run(self: Runner, sequences: object) -> object:
             left[0] -= 1
             if left[0] < 0:
                 raise RuntimeError("the device is gone")
-            return original(self, stream, latent)  # type: ignore[arg-type]
+            return original(self, sequences)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Runner, "run", run)
+        monkeypatch.setattr(Runner, "step", run)
 
     return arrange
 

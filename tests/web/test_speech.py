@@ -8,6 +8,7 @@ import json
 import time
 import wave
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 
 import httpx
@@ -16,6 +17,7 @@ import openai
 import pytest
 
 from more_server.audio.encode import FORMATS
+from more_server.engine import guards
 from more_server.engine.runner import Runner
 from tests.web.audio import decoded
 from tests.web.conftest import Server
@@ -210,13 +212,13 @@ def test_long_text_is_spoken_whole(server: Server) -> None:
 @pytest.fixture
 def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes engines take ten milliseconds a code, so that a long text lasts as long as the test needs it."""
-    original = Runner.run
+    original = Runner.step
 
-    def run(self: Runner, stream: object, latent: object) -> object:
+    def run(self: Runner, sequences: object) -> object:
         time.sleep(0.01)
-        return original(self, stream, latent)  # type: ignore[arg-type]
+        return original(self, sequences)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Runner, "run", run)
+    monkeypatch.setattr(Runner, "step", run)
 
 
 LONG = {"input": " ".join([TEXT] * 60), "response_format": "pcm"}
@@ -252,17 +254,54 @@ def test_a_full_queue_answers_429(start: Start) -> None:
         assert refused.value.code == "rate_limit_exceeded"
 
 
+@pytest.mark.usefixtures("slowly")
+def test_a_saturated_server_still_answers(start: Start) -> None:
+    """Every slot speaks, more wait, and whoever asks for anything else is answered while none of them has ended."""
+    with start(slots=2, queue=9) as server, ThreadPoolExecutor(6) as pool:
+        clients = [server.fresh() for _ in range(6)]
+        asked = [pool.submit(client.post, "/v1/audio/speech", json=LONG) for client in clients]
+        while server.http().get("/metrics").text.find("xtts_queue_depth 4.0") < 0:
+            assert not any(one.done() for one in asked)
+        for path in ("/health", "/health/ready", "/v1/models", "/v1/audio/voices"):
+            assert server.http().get(path).status_code == 200
+        assert not any(one.done() for one in asked)
+        for client in clients:
+            client.close()
+
+
+def test_what_guards_did_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a header as far as it is known when the answer starts, and in the metrics."""
+    monkeypatch.setattr(guards, "LIMIT_SHARE", 0.0)
+    monkeypatch.setattr(guards, "LIMIT_MORE", 4)
+    with start() as server:
+        answer = server.http().post("/v1/audio/speech", json={"input": "No.", "seed": 1})
+        metrics = server.http().get("/metrics")
+        assert "x-guards" not in server.http().get("/health").headers
+    assert answer.headers["x-guards"] == "limit=3, retry=2"
+    assert metrics.headers["content-type"].startswith("text/plain")
+    # The warm-up's two words were cut as well.
+    values = dict(line.split(" ") for line in metrics.text.splitlines() if not line.startswith("#"))
+    assert float(values['xtts_guard_actions_total{action="limit"}']) >= 3
+    assert float(values['xtts_guard_actions_total{action="retry"}']) >= 2
+    assert float(values['xtts_engine_steps_total{rows="1"}']) > 3
+    assert (values["xtts_ready"], values["xtts_breaker_open"], values["xtts_slots_in_use"]) == ("1.0", "0.0", "0.0")
+
+
+def test_a_good_answer_names_no_guards(server: Server) -> None:
+    assert "x-guards" not in server.http().post("/v1/audio/speech", json={"input": TEXT, "seed": 1}).headers
+
+
 def test_a_failure_in_the_middle_cuts_the_connection(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     with start() as server:
-        original, calls = Runner.run, []
+        original, calls = Runner.step, []
 
-        def fail_late(self: Runner, stream: object, latent: object) -> object:
+        def fail_late(self: Runner, sequences: object) -> object:
             calls.append(None)
             if len(calls) > 60:
                 raise RuntimeError("the device is gone")
-            return original(self, stream, latent)  # type: ignore[arg-type]
+            return original(self, sequences)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(Runner, "run", fail_late)
+        monkeypatch.setattr(Runner, "step", fail_late)
         body = {"input": " ".join([TEXT] * 5), "response_format": "pcm"}
         with server.fresh() as client, client.stream("POST", "/v1/audio/speech", json=body) as response:
             assert response.status_code == 200

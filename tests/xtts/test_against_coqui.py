@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from more_server.testing import tiny_config, tiny_xtts, xtts_v2_config
-from more_server.xtts.gpt import KvCache
 from more_server.xtts.load import Xtts, load
 from tests.xtts.reference import coqui_xtts
 
@@ -51,13 +50,12 @@ def reference() -> np.ndarray:
 @torch.inference_mode()
 def teacher_forced(model: Xtts, conditioning: torch.Tensor, tokens: tuple[int, ...], codes: list[int]) -> torch.Tensor:
     """Our latents at START and at each code, one position at a time."""
-    cache = KvCache(model.config.gpt, 2, CPU, torch.float32)
-    latents = [model.gpt.prefill(conditioning, tokens, cache, slot=1)]
-    length = model.gpt.prompt_length(conditioning, tokens)
-    for position, code in enumerate(codes, start=1):
-        latents.append(model.gpt.step([code], [position], [length], cache, [1])[0])
-        length += 1
-    return torch.stack(latents)
+    passes, prompt = model.passes(2), model.gpt.prompt(conditioning, tokens)
+    latents = [passes.prefill([prompt], [1])[0]]
+    for place, code in enumerate(codes, start=1):
+        row = [torch.tensor([number]) for number in (code, place, 1, len(prompt) + place - 1)]
+        latents.append(passes.step(*row, (2, passes.positions))[0])
+    return torch.cat(latents)
 
 
 def draw_codes(pair: Pair, count: int) -> list[int]:
@@ -129,7 +127,7 @@ def test_latents_and_logits(pair: Pair) -> None:
         their_logits = pair.coqui.gpt.mel_head(theirs)
     assert theirs.shape == ours.shape
     torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
-    torch.testing.assert_close(pair.ours.gpt.logits(ours), their_logits, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(pair.ours.gpt.code_head(ours), their_logits, atol=2e-4, rtol=1e-4)
 
 
 @torch.inference_mode()
@@ -149,7 +147,7 @@ def test_greedy_codes(pair: Pair) -> None:
     codes: list[int] = []
     while len(codes) < 24 and (not codes or codes[-1] != stop):
         latents = teacher_forced(pair.ours, prompt, TOKENS, codes)
-        codes.append(int(pair.ours.gpt.logits(latents[-1]).argmax()))
+        codes.append(int(pair.ours.gpt.code_head(latents[-1]).argmax()))
     assert codes == theirs
 
 

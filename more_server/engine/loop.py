@@ -1,0 +1,192 @@
+"""The engine's loop: schedule → run → postprocess, on the engine's own thread."""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from more_server.engine.breaker import Breaker
+from more_server.engine.listener import Task
+from more_server.engine.recovery import Recovery, is_out_of_memory
+from more_server.engine.runner import BROKEN, Runner
+from more_server.engine.scheduler import Scheduler
+from more_server.engine.sequence import Sequence, Stream
+from more_server.errors import Busy, EngineFailure, MoreError, Unavailable
+
+log = structlog.get_logger("more_server.engine")
+
+BREAKER_OPEN = "speaking has failed again and again; it is tried anew before more requests are taken"
+
+WAKE_SECONDS = 0.5
+"""How often waiting streams, stalled listeners and an open breaker are looked at while nobody speaks."""
+
+
+@dataclass
+class Turn:
+    """What the loop is to do next."""
+
+    sequences: list[Sequence] = field(default_factory=list)
+    """To move on by one code."""
+    tasks: list[Task[Any]] = field(default_factory=list)
+    """Work of others for the device."""
+    endings: list[tuple[Stream, MoreError]] = field(default_factory=list)
+    """Streams that are to hear why they are not spoken."""
+    probe: bool = False
+    """Whether it is time to see if the device works again."""
+
+
+class Loop:
+    """Owns the runner while it lives. `wake` guards the scheduler, the tasks and the breaker."""
+
+    def __init__(self, runner: Runner, scheduler: Scheduler, stalled_seconds: float) -> None:
+        self.runner = runner
+        self.scheduler = scheduler
+        self.breaker = Breaker()
+        self.wake = threading.Condition()
+        self.tasks: deque[Task[Any]] = deque()
+        self.stopping = False
+        self.guards: Counter[str] = Counter()
+        """What guards did since the start."""
+        self.rows: Counter[int] = Counter()
+        """Steps by the number of sequences they moved on."""
+        self._stalled_seconds = stalled_seconds
+        self._recovery = Recovery(scheduler.limits.slots, runner.free)
+        self._stop_code = runner.model.config.gpt.stop_audio_token
+
+    def step(self) -> bool:
+        """Schedule, run, postprocess; False when the loop is to end."""
+        turn = self._next_turn()
+        if turn is None:
+            return False
+        for task in turn.tasks:
+            task.run(self.runner)
+        for stream, error in turn.endings:
+            self._end(stream, error)
+        if turn.probe:
+            self._probe()
+        self._speak(turn.sequences)
+        return True
+
+    def end_all(self, error: MoreError) -> None:
+        """Tell everyone who waits or listens that it is over."""
+        with self.wake:
+            streams, tasks = self.scheduler.all_streams(), list(self.tasks)
+            self.tasks.clear()
+        for stream in streams:
+            self._end(stream, error)
+        for task in tasks:
+            task.refuse(error)
+
+    # -- schedule
+
+    def _next_turn(self) -> Turn | None:
+        """Waits until there is something to do; None when the loop is to end."""
+        with self.wake:
+            while not self.stopping:
+                sequences = [] if self.breaker.open else self.scheduler.schedule()[: self._recovery.rows]
+                turn = Turn(sequences, list(self.tasks), list(self._endings()), self.breaker.probe_due())
+                self.tasks.clear()
+                if turn != Turn():
+                    return turn
+                self.wake.wait(WAKE_SECONDS if self.scheduler.waiting or self.breaker.open else None)
+            return None
+
+    def _endings(self) -> Iterable[tuple[Stream, MoreError]]:
+        for stream in self.scheduler.expired():
+            seconds, retry_after = self.scheduler.limits.deadline_seconds, self.scheduler.retry_after()
+            yield stream, Busy(f"no slot was free for {seconds:g} s (engine.deadline_seconds)", retry_after=retry_after)
+        for stream in self.scheduler.stalled(self._stalled_seconds):
+            yield stream, Unavailable("the audio was not taken while others waited for the slot")
+
+    # -- run
+
+    def _speak(self, sequences: list[Sequence]) -> None:
+        """One code further, and whatever audio that completes."""
+        if not sequences:
+            return
+        self.rows[len(sequences)] += 1
+        failed = 0
+        for sequence, code in self._recovery.run(self.runner.step, sequences):
+            if isinstance(code, Exception) or code == BROKEN:
+                failed += 1
+                self._fail(sequence, code if isinstance(code, Exception) else None)
+            else:
+                sequence.take(code, self._stop_code)
+        for group in self.runner.with_audio([one for one in sequences if one.slot is not None]):
+            for sequence, samples in self._recovery.run(self.runner.audio, group):
+                if isinstance(samples, Exception):
+                    failed += 1
+                    self._fail(sequence, samples)
+                else:
+                    sequence.hear(samples, last=sequence.ended)
+                    self._hand_over(sequence)
+        self._note(failed, len(sequences))
+
+    # -- postprocess
+
+    def _hand_over(self, sequence: Sequence) -> None:
+        """Give the listener what he may have, which are whole segments in order and the beginning of one."""
+        stream = sequence.stream
+        if sequence.whole:
+            with self.wake:
+                self.scheduler.free(sequence)
+        while stream.sequences:
+            head = stream.sequences[0]
+            if piece := head.hand_over():
+                samples, guards = piece
+                self.guards.update(guards)
+                stream.handed_over(len(samples), self.scheduler.clock())
+                stream.listener.audio(samples, guards)
+            if not head.whole:
+                return
+            stream.sequences.popleft()
+        if stream.all_begun:
+            self._end(stream, None)
+
+    def _fail(self, sequence: Sequence, error: Exception | None) -> None:
+        stream = sequence.stream
+        if error is None:
+            failure: MoreError = EngineFailure(
+                "the model's output is not finite; its weights are damaged or the precision is too low"
+            )
+        elif is_out_of_memory(error):
+            failure = Unavailable("the device ran out of memory", retry_after=self.scheduler.retry_after())
+        else:
+            failure = EngineFailure(f"the model failed while speaking: {type(error).__name__}: {error}")
+        failure.__cause__ = error
+        log.error("speaking failed", request_id=stream.utterance.id, reason=failure.message, exc_info=error)
+        self._end(stream, failure)
+
+    def _end(self, stream: Stream, error: MoreError | None) -> None:
+        with self.wake:
+            self.scheduler.finish(stream)
+        stream.listener.end(error)
+
+    # -- the breaker
+
+    def _note(self, failed: int, tried: int) -> None:
+        """One stream that fails beside others has a fault of its own; where all fail, it is the device."""
+        with self.wake:
+            opened = failed >= tried and self.breaker.failed()
+            if failed < tried:
+                self.breaker.succeeded()
+            retry_after = self.breaker.retry_after
+        if opened:
+            log.error("the breaker opened: speaking fails again and again", retry_after=retry_after)
+            self.end_all(Unavailable(BREAKER_OPEN, retry_after=retry_after))
+            self.runner.free()
+
+    def _probe(self) -> None:
+        try:
+            self.runner.probe()
+        except Exception as error:  # noqa: BLE001 - logged, and tried again later
+            log.warning("the device still fails", reason=f"{type(error).__name__}: {error}")
+            success = False
+        else:
+            log.info("the device works again")
+            success = True
+        with self.wake:
+            self.breaker.probed(success=success)
