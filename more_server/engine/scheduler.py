@@ -34,6 +34,8 @@ class Limits:
     """Audio made ahead of what a listener has taken."""
     deadline_seconds: float
     """Longest wait of an utterance that somebody waits for."""
+    prompts: int
+    """Prompts read in one turn; those who speak already wait for it."""
 
 
 class Scheduler:
@@ -193,6 +195,8 @@ class Scheduler:
             for sequence, is_needed in zip(ready, needed, strict=True)
             if is_needed or not any(needed) or now - sequence.stepped_at >= PATIENCE_SECONDS
         ]
+        new = [sequence for sequence in turn if not sequence.prompt_length]
+        turn = [sequence for sequence in turn if sequence not in new[self.limits.prompts :]]
         for sequence in turn:
             sequence.stepped_at = now
         return turn

@@ -94,7 +94,7 @@ class PieceVocoder(Vocoder):
 
     def _begun(self, sequence: Sequence, latents: Tensor, voice: Tensor) -> Streamed:
         """A fresh decoder, brought to where the sequence is: further than its beginning only after a failure."""
-        state, start = Streamed(self._decoder.generator, voice), 0
+        state, start = self._decoder.begin(voice), 0
         for count in sequence.pieces:
             state.process(self._decoder.upsample(latents, start, start + count), last=False)
             start += count

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from more_server.xtts.config import DecoderConfig, XttsConfig
+from more_server.xtts.streaming import Streamed, StreamingGenerator
 
 
 class Window(NamedTuple):
@@ -34,6 +35,7 @@ class Decoder:
         """batch: windows decoded in one pass; fewer are filled up, so that a window is the same in any company."""
         self.generator = generator
         self.batch = batch
+        self._streaming: StreamingGenerator | None = None
         self.hop_length = config.hop_length
         self.context_frames = receptive_field(config.decoder)
         self._frames_per_latent = config.gpt.code_stride_len / config.hop_length
@@ -64,6 +66,11 @@ class Decoder:
         """Audio of frames start…stop, or to the end, of one window: shape ((stop - start) * hop_length,)."""
         stop = self.frame_count(len(latents)) if stop is None else stop
         return self.decode_all([Window(latents, speaker_embedding, start, stop)])[0]
+
+    def begin(self, speaker_embedding: Tensor) -> Streamed:
+        """A decoder of one segment that is given its frames piece by piece; speaker_embedding (cond_channels,)."""
+        self._streaming = self._streaming or StreamingGenerator(self.generator)
+        return self._streaming.begin(speaker_embedding)
 
     def decode_all(self, windows: Sequence[Window]) -> list[Tensor]:
         """Audio of each window, shape ((stop - start) * hop_length,), full scale ±1.

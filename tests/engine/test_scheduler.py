@@ -42,9 +42,14 @@ def clock() -> Clock:
 @pytest.fixture
 def scheduler(clock: Clock) -> Callable[..., Scheduler]:
     def make(
-        slots: int = 2, concurrency: int = 0, queue: int = 5, ahead: float = 10.0, deadline: float = 30.0
+        slots: int = 2,
+        concurrency: int = 0,
+        queue: int = 5,
+        ahead: float = 10.0,
+        deadline: float = 30.0,
+        prompts: int = 9,
     ) -> Scheduler:
-        return Scheduler(Limits(slots, concurrency or slots, queue, ahead, deadline), clock)
+        return Scheduler(Limits(slots, concurrency or slots, queue, ahead, deadline, prompts), clock)
 
     return make
 
@@ -286,6 +291,17 @@ def test_who_has_a_lead_lets_others_go_first_and_still_gets_turns(
     # Its lead melts while it is listened to.
     clock.now = 1.5
     assert set(streams(made.schedule())) == {comfortable, in_need}
+
+
+def test_prompts_are_read_a_few_at_a_time(scheduler: Callable[..., Scheduler], stream: MakeStream) -> None:
+    made = scheduler(slots=4, prompts=1)
+    three = [stream() for _ in range(3)]
+    for one in three:
+        made.add(one)
+    for number in range(3):
+        turn = made.schedule()
+        assert streams(turn) == three[: number + 1]
+        turn[-1].prompt_length = 9
 
 
 def test_jobs_move_on_with_people_who_have_a_lead(

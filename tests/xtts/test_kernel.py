@@ -1,5 +1,8 @@
 """The compiled int8 GPT: close to float32, and to the bit the same row whatever stands beside it."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -150,6 +153,22 @@ def test_on_any_number_of_threads(config: GptConfig, rows: int) -> None:
     assert all(torch.equal(found[0], other) for other in found[1:])
 
 
+def test_on_fewer_threads_than_asked_for() -> None:
+    """OpenMP may refuse some: here all but one."""
+    script = (
+        "import torch; from tests.xtts.test_kernel import *; torch.set_num_threads(4);"
+        "cached = Cached(ODD, Int8Gpt(random_gpt(ODD)));"
+        "print(cached(embeddings(20), [0] * 20, range(20)).double().sum().item())"
+    )
+    whole, limited = (
+        subprocess.run(
+            [sys.executable, "-c", script], env=os.environ | limit, stdout=subprocess.PIPE, check=True
+        ).stdout
+        for limit in ({}, {"OMP_THREAD_LIMIT": "1"})
+    )
+    assert whole == limited != b""
+
+
 def test_in_a_hundred_calls(cached: Cached) -> None:
     hidden = embeddings(9)
     first = cached(hidden, [2] * 9, range(9))
@@ -243,3 +262,12 @@ def test_sizes_that_it_does_not_support() -> None:
         assert not kernel.supports(config)
     with pytest.raises(ValueError, match="width 96 and 2 heads"):
         Int8Gpt(Gpt(msgspec.structs.replace(TINY, model_dim=96)))
+
+
+def test_without_the_compiled_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an installation without a compiler is left with."""
+    monkeypatch.setattr(kernel, "find_spec", lambda name: None)
+    monkeypatch.setattr(kernel, "_library", kernel._library.__wrapped__)
+    assert not kernel.available()
+    with pytest.raises(RuntimeError, match="not available"):
+        Int8Gpt(random_gpt(TINY))

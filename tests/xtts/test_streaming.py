@@ -9,7 +9,7 @@ import torch
 
 from more_server.testing import tiny_config
 from more_server.xtts.load import build, load
-from more_server.xtts.streaming import Streamed
+from more_server.xtts.streaming import StreamingGenerator
 
 
 @pytest.fixture(scope="module", params=["tiny", "nano", "type 2", "odd"])
@@ -46,7 +46,7 @@ def frames(generator: torch.nn.Module, count: int) -> torch.Tensor:
 def test_pieces_are_the_whole(generator: torch.nn.Module, voice: torch.Tensor, sizes: list[int]) -> None:
     given = frames(generator, 90)
     whole = generator(given.t()[None], g=voice[None, :, None])[0, 0]
-    streamed, pieces, start = Streamed(generator, voice), [], 0
+    streamed, pieces, start = StreamingGenerator(generator).begin(voice), [], 0
     while start < len(given):
         size = sizes[len(pieces) % len(sizes)]
         pieces.append(streamed.process(given[start : start + size], last=start + size >= len(given)))
@@ -59,7 +59,7 @@ def test_pieces_are_the_whole(generator: torch.nn.Module, voice: torch.Tensor, s
 @torch.inference_mode()
 def test_the_end_may_come_with_no_further_frames(generator: torch.nn.Module, voice: torch.Tensor) -> None:
     given = frames(generator, 40)
-    streamed = Streamed(generator, voice)
+    streamed = StreamingGenerator(generator).begin(voice)
     pieces = [streamed.process(given, last=False), streamed.process(given[:0], last=True)]
     whole = generator(given.t()[None], g=voice[None, :, None])[0, 0]
     np.testing.assert_allclose(torch.cat(pieces), whole, atol=1e-5)
@@ -70,7 +70,7 @@ def test_samples_come_as_soon_as_their_context_is_there(voice: torch.Tensor) -> 
     """What lies before the frames that the decoder looks ahead is handed out."""
     decoder = load(Path("models/nano"), torch.device("cpu")).decoder
     given = frames(decoder.generator, 40)
-    first = Streamed(decoder.generator, voice).process(given, last=False)
+    first = StreamingGenerator(decoder.generator).begin(voice).process(given, last=False)
     assert len(first) >= (40 - decoder.context_frames) * decoder.hop_length
     changed = torch.cat([given, torch.ones_like(given)])
     later = decoder.generator(changed.t()[None], g=voice[None, :, None])[0, 0]

@@ -54,14 +54,13 @@ def _norm(norm: nn.LayerNorm) -> Tensor:
 
 
 def _int8(linear: nn.Linear) -> Tensor:
-    """Tiles of a linear layer (tiles, bytes), symmetric with one scale per output channel and 128 added."""
+    """Tiles of a linear layer (tiles, words of 4 bytes): symmetric, one scale per output channel, 128 added."""
     weight = linear.weight.float()
     scales = weight.abs().amax(dim=1).clamp(min=1e-30) / 127
     unsigned = (weight / scales[:, None]).round_().add_(128).to(torch.uint8)
-    # (tile, half, channel, quad of inputs, input) to (tile, quad, half, channel, input)
-    tiles = unsigned.view(-1, 2, TILE // 2, linear.in_features // 4, 4).permute(0, 3, 1, 2, 4)
+    quads = unsigned.view(torch.int32).view(-1, TILE, linear.in_features // 4)  # of inputs
     floats = torch.cat([scales.view(-1, TILE), linear.bias.float().view(-1, TILE)], dim=1)
-    return torch.cat([tiles.flatten(1), floats.view(torch.uint8)], dim=1)
+    return torch.cat([quads.transpose(1, 2).flatten(1), floats.view(torch.int32)], dim=1)
 
 
 def _float32(linear: nn.Linear) -> Tensor:

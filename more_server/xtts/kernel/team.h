@@ -9,8 +9,9 @@
 
 #define MOST_THREADS 128
 
-/* Spins before a waiting thread gives its core away: about 50 microseconds. A phase ends within a tenth of that
- * unless a thread has lost its core, and then that core is what it waits for. */
+/* Spins before a waiting thread gives its core away: tens of microseconds. A phase ends within that unless a thread has
+ * lost its core, and then that core is what it waits for. Beside one busy process on two cores a step takes 16 ms; 28
+ * with 100 spins, 49 with none. */
 #define SPINS 1000
 
 typedef struct {
@@ -35,7 +36,7 @@ static inline int share_start(const Member *member, int thread, int units)
 }
 
 /* The next of a phase's units for this thread, or -1: first its own share in order, so that it reads memory as one
- * stream (two streams in turns of 64 KB: 40 instead of 55 GB/s), then what others have left. */
+ * stream (46 GB/s; 36 when two threads take 64 KB in turns), then what others have left. */
 static inline int take(const Member *member, int units)
 {
     for (int i = 0; i < member->threads; i++) {
