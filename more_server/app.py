@@ -20,6 +20,17 @@ from more_server.voices import VoiceLibrary
 from more_server.web import health, listings, metrics, speech
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error
 
+HANDLERS = (
+    speech.speech,
+    listings.list_models,
+    listings.get_model,
+    listings.list_voices,
+    health.live,
+    health.ready,
+    metrics.metrics,
+)
+"""Every route."""
+
 
 def create_speaker(settings: Settings) -> Speaker:
     """A speaker whose engine has not been started. Raises ModelError, ModelNotFound and SettingsError."""
@@ -49,15 +60,7 @@ def create_app(settings: Settings, on_started: Callable[[BaseException | None], 
             await asyncio.to_thread(speaker.engine.stop)
 
     return Litestar(
-        route_handlers=[
-            speech.speech,
-            listings.list_models,
-            listings.get_model,
-            listings.list_voices,
-            health.live,
-            health.ready,
-            metrics.metrics,
-        ],
+        route_handlers=HANDLERS,
         dependencies={"speaker": Provide(lambda: speaker, sync_to_thread=False)},
         lifespan=[lifespan],
         exception_handlers={

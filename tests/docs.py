@@ -53,17 +53,10 @@ def speech_fields() -> str:
 
 def routes_table() -> str:
     """Every route with the first line of its docstring."""
-    from more_server.web import health, listings, speech
+    from more_server.app import HANDLERS
 
     rows = ["| route | |", "|---|---|"]
-    for handler in (
-        speech.speech,
-        listings.list_models,
-        listings.get_model,
-        listings.list_voices,
-        health.live,
-        health.ready,
-    ):
+    for handler in HANDLERS:
         method = min(handler.http_methods)  # a set: GET before HEAD, whatever its order
         paths = "<br>".join(f"`{method} {re.sub(':path', '', path)}`" for path in sorted(handler.paths))
         rows.append(f"| {paths} | {(handler.fn.__doc__ or '').strip().splitlines()[0]} |")

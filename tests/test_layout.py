@@ -32,7 +32,7 @@ BESIDE = {
 # In more_server/__init__.py: what plugins see, so nothing but the words and the errors.
 FRONT = {"errors", "speech"}
 
-WITHOUT_TORCH = ("scheduler", "slots", "sequence", "guards")
+WITHOUT_TORCH = ("scheduler", "slots", "sequence", "guards", "breaker")
 USERS_OF_COQUI = {"more_server/xtts/load.py", "more_server/xtts/torchaudio_shim.py"}
 READERS_OF_THE_ENVIRONMENT = {"more_server/settings.py"}
 # numpy is not here: it comes with more_server.speech, whose fields are arrays, and takes under 0.1 s.

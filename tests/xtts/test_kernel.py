@@ -160,10 +160,9 @@ def test_on_fewer_threads_than_asked_for() -> None:
         "cached = Cached(ODD, Int8Gpt(random_gpt(ODD)));"
         "print(cached(embeddings(20), [0] * 20, range(20)).double().sum().item())"
     )
+    command = [sys.executable, "-c", script]
     whole, limited = (
-        subprocess.run(
-            [sys.executable, "-c", script], env=os.environ | limit, stdout=subprocess.PIPE, check=True
-        ).stdout
+        subprocess.run(command, env=os.environ | limit, stdout=subprocess.PIPE, check=True).stdout
         for limit in ({}, {"OMP_THREAD_LIMIT": "1"})
     )
     assert whole == limited != b""

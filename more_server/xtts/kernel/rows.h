@@ -11,7 +11,7 @@
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")))
 #define INLINE AVX512 static inline __attribute__((always_inline))
 
-/* e^x within 2e-7; 0 for -inf, inf for large x, NaN for NaN (min and max return their second operand then). */
+/* e^x within 3e-7; 0 for -inf, inf for large x, NaN for NaN (min and max return their second operand then). */
 INLINE __m512 exponential(__m512 x)
 {
     x = _mm512_min_ps(_mm512_set1_ps(100), _mm512_max_ps(_mm512_set1_ps(-110), x));
