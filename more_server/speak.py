@@ -34,6 +34,8 @@ SPEED_RANGE = (0.25, 4.0)
 """OpenAI's limits of `speed`."""
 REFERENCE_SECONDS = 60.0
 """Of each voice, at most; the conditioning uses 30, the speaker embedding all of it."""
+WARM_UP = "Hello there, this is what I sound like when I say a whole sentence."
+"""Long enough for every size of piece that a stream begins with: oneDNN compiles each when it first comes."""
 SEED_BITS = 63
 """Seeds fit a signed 64-bit integer, which is what JSON readers keep exactly at most."""
 
@@ -83,7 +85,7 @@ class Speaker:
             language = self.engine.config.languages[0]
             try:
                 utterance = await self.resolve(
-                    SpeechRequest(text="Hello there.", voice=voice, language=language, seed=0), "warm-up"
+                    SpeechRequest(text=WARM_UP, voice=voice, language=language, seed=0), "warm-up"
                 )
                 async for _ in self.speak(utterance):
                     pass

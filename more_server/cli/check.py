@@ -42,6 +42,7 @@ def _findings(loaded: Settings) -> Iterator[Finding]:
     yield Finding("python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield from _packages()
     yield _device(loaded)
+    yield _kernel()
     yield _data(loaded)
     yield from _model(loaded)
     yield from _voices(loaded)
@@ -66,6 +67,18 @@ def _device(loaded: Settings) -> Finding:
         return Finding("device", error.message, "set engine.device to auto, cpu or a device that exists")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Finding("device", f"{device}, {cores} CPU cores")
+
+
+def _kernel() -> Finding:
+    from more_server.xtts import kernel
+
+    lack = kernel.lack()
+    if not lack:
+        return Finding("int8", "compiled layers")
+    mend = ""
+    if "compiler" in lack:
+        mend = "; install one (apt-get install gcc) and install MORE again, and large models speak faster on the CPU"
+    return Finding("int8", f"torch's own layers: {lack}{mend}", hint=True)
 
 
 def _data(loaded: Settings) -> Finding:

@@ -6,9 +6,10 @@ position: the vector the next code is drawn from, and what the decoder turns int
 """
 
 import math
+import mmap
 from collections.abc import Sequence
+from contextlib import suppress
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,12 +32,17 @@ class KvCache:
 def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     """Zeros, as a masked position's weight of 0 still makes NaN of whatever is not finite.
 
-    On the CPU numpy's are the kernel's own empty pages: positions never reached take no memory (256 MB a slot for
-    XTTS-v2 in fp32, of which a usual sentence touches a quarter).
+    On the CPU they are the system's own empty pages: positions never reached take no memory. Small ones: in pages of
+    2 MB, which numpy asks for, eight slots of XTTS-v2 were resident to the last position, 1.2 GB instead of 0.2, and
+    reading them was 3 % faster.
     """
     if device.type != "cpu":
         return torch.zeros(shape, device=device, dtype=dtype)
-    return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
+    pages = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel without large pages
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(pages, dtype=dtype).view(shape)
 
 
 def cache_positions(config: GptConfig) -> int:

@@ -81,17 +81,14 @@ class _Convolution:
         self._layer, self._dilation = layer, [1, layer.dilation[0]]
         self._packed: Tensor | None = None
         weight = layer.weight.detach()[:, :, None]
-        if torch.backends.mkldnn.is_available() and weight.device.type == "cpu":
-            # Ops that torch's compiler uses; torch itself reorders weights in every call. The pin is torch 2.13.
+        if _can_pack(weight):
             size = [1, self.inputs, 1, step + 2 * self.padding]
-            self._packed = torch.ops.mkldnn._reorder_convolution_weight(
-                weight, [0, 0], [1, 1], self._dilation, 1, size
-            )
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(weight, [0, 0], [1, 1], self._dilation, 1, size)
 
     def __call__(self, signal: Tensor) -> Tensor:
         """(count + 2 * padding, inputs) to (count, outputs)."""
         count = len(signal) - 2 * self.padding
-        image = _image(F.pad(signal, (0, 0, 0, -count % self._step)))
+        image = _image(signal, -count % self._step)
         bias = self._layer.bias
         if self._packed is None:
             output = F.conv2d(image, self._layer.weight[:, :, None], bias, dilation=tuple(self._dilation))
@@ -127,12 +124,25 @@ class _Upsampling:
         self.stride, self.kernel, self.padding = layer.stride[0], layer.kernel_size[0], int(layer.padding[0])
         self.outputs = layer.out_channels
         self._layer, self._step = layer, step
+        self._packed: Tensor | None = None
+        weight = layer.weight.detach()[:, :, None]
+        if _can_pack(weight):
+            size = [1, layer.in_channels, 1, step]
+            self._packed = torch.ops.mkldnn._reorder_convolution_transpose_weight(
+                weight, [0, 0], [0, 0], [1, self.stride], [1, 1], 1, size
+            )
 
     def __call__(self, signal: Tensor) -> Tensor:
         """(n, inputs) to ((n - 1) * stride + kernel and more, outputs)."""
-        image = _image(F.pad(signal, (0, 0, 0, -len(signal) % self._step)))
-        weight = self._layer.weight[:, :, None]
-        return _signal(F.conv_transpose2d(image, weight, self._layer.bias, stride=(1, self.stride)))
+        image = _image(signal, -len(signal) % self._step)
+        stride, bias = [1, self.stride], self._layer.bias
+        if self._packed is None:
+            return _signal(F.conv_transpose2d(image, self._layer.weight[:, :, None], bias, stride=tuple(stride)))
+        return _signal(
+            torch.ops.mkldnn._convolution_transpose_pointwise(
+                image, self._packed, bias, [0, 0], [0, 0], stride, [1, 1], 1, "none", [], ""
+            )
+        )
 
 
 class _StreamedUpsampling:
@@ -220,9 +230,18 @@ class _Stage:
         return total / len(self._blocks)
 
 
-def _image(signal: Tensor) -> Tensor:
-    """(time, channels) as a picture one pixel high, (1, channels, 1, time), channels last in memory."""
-    return signal[None, None].permute(0, 3, 1, 2)
+def _can_pack(weight: Tensor) -> bool:
+    """Whether weights can be brought into oneDNN's order once, by ops of torch's compiler, under the pin of torch 2.13."""
+    return bool(torch.backends.mkldnn.is_available()) and weight.device.type == "cpu"  # type: ignore[no-untyped-call]
+
+
+def _image(signal: Tensor, more: int) -> Tensor:
+    """(time, channels) as a picture one pixel high, (1, channels, 1, time), channels last in memory.
+
+    more: zeros behind it; where there are none, padding would still copy.
+    """
+    padded = F.pad(signal, (0, 0, 0, more)) if more else signal
+    return padded[None, None].permute(0, 3, 1, 2)
 
 
 def _signal(image: Tensor) -> Tensor:

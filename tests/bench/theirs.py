@@ -1,7 +1,7 @@
 """Coqui's `inference` and `inference_stream` as upstream wrote them, in a process of their own.
 
-Its weights are those of our folder, in which the decoder's weight norm is folded: upstream computes it anew at every
-call, so coqui is shown faster here than its users have it.
+Its weights are those of our folder, in which the decoder's weight norm is folded. Upstream keeps it while it speaks
+(`Xtts.load_checkpoint` never removes it) and computes it anew at every call, so it is put back.
 """
 
 import statistics
@@ -56,6 +56,7 @@ def measure(folder: Path, device: str, threads: int, codes: int, tokens: int) ->
     torch.manual_seed(0)
     started = time.perf_counter()
     model = coqui_xtts(folder).to(device)
+    _put_weight_norm_back(model.hifigan_decoder.waveform_decoder)
     # A single tensor of the file would keep all of it mapped, 1.9 GB.
     model.mel_stats = model.mel_stats.clone()
     load = time.perf_counter() - started
@@ -71,6 +72,15 @@ def measure(folder: Path, device: str, threads: int, codes: int, tokens: int) ->
     memory = memory_used()
     del memory["resident_peak_mb"]  # of the reference's own way to load, not of coqui's
     return found | memory
+
+
+def _put_weight_norm_back(generator: Any) -> None:
+    from torch.nn import Conv1d
+    from torch.nn.utils.parametrizations import weight_norm
+
+    inside = [layer for block in generator.resblocks for layer in block.modules() if isinstance(layer, Conv1d)]
+    for layer in [*generator.ups, *inside]:
+        weight_norm(layer)
 
 
 def _whole(model: Any, config: XttsConfig, codes: int, tokens: int) -> dict[str, object]:

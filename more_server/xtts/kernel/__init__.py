@@ -21,6 +21,7 @@ from more_server.xtts.config import GptConfig
 from more_server.xtts.gpt import Gpt
 from more_server.xtts.kernel.pack import packed_bytes, write
 
+COMPILED = "more_server.xtts.kernel._compiled"
 _Address = ctypes.c_void_p
 
 
@@ -43,6 +44,15 @@ class _Call(ctypes.Structure):
 def available() -> bool:
     """Whether the compiled part is there, the CPU has its instructions, and torch runs on GNU's OpenMP."""
     return _library() is not None and _openmp() is not None
+
+
+def lack() -> str:
+    """What keeps the kernel from being available, in words; empty where it is."""
+    if find_spec(COMPILED) is None:
+        return "not compiled, as there was no C compiler at the installation"
+    if _library() is None:
+        return "this CPU has no AVX-512 VNNI"
+    return "" if _openmp() else "torch does not run on GNU's OpenMP here"
 
 
 def supports(config: GptConfig) -> bool:
@@ -160,7 +170,7 @@ def _check_range(what: str, numbers: Sequence[int], end: int) -> None:
 @cache
 def _library() -> ctypes.CDLL | None:
     """The compiled part, where it was built and the CPU has its instructions."""
-    spec = find_spec("more_server.xtts.kernel._compiled")
+    spec = find_spec(COMPILED)
     if spec is None or spec.origin is None:
         return None
     library = ctypes.CDLL(spec.origin)
