@@ -231,7 +231,7 @@ class _Stage:
 
 
 def _can_pack(weight: Tensor) -> bool:
-    """Whether weights can be brought into oneDNN's order once, by ops of torch's compiler, under the pin of torch 2.13."""
+    """Whether weights can be brought into oneDNN's order once, by ops of the compiler of the torch that is pinned."""
     return bool(torch.backends.mkldnn.is_available()) and weight.device.type == "cpu"  # type: ignore[no-untyped-call]
 
 
