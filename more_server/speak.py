@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 import msgspec
+import numpy as np
 import structlog
 
 from more_server.audio.read import read_file, resample, trim_silence
@@ -229,6 +230,8 @@ class Speaker:
             raise BrokenVoice(
                 f"voice {voice.id} has a reference that cannot be used: {error}", param="voice"
             ) from error
+        if not (np.isfinite(latents.conditioning).all() and np.isfinite(latents.speaker_embedding).all()):
+            raise BrokenVoice(f"voice {voice.id} has a reference that the model makes no numbers of", param="voice")
         try:
             await asyncio.to_thread(self._latents.write, key, latents)
         except OSError as error:

@@ -28,13 +28,14 @@ class Breaker:
         return max(1.0, (self._probe_at or 0.0) - self._clock())
 
     def failed(self) -> bool:
-        """Note a failure of work; True when it opens the breaker."""
+        """Note a failure of work; True when there were so many in a row that it may be the device's."""
         self._failures += 1
-        if self.open or self._failures < FAILURES:
-            return False
+        return not self.open and self._failures >= FAILURES
+
+    def trip(self) -> None:
+        """Open it."""
         self._wait = OPEN_SECONDS[0]
         self._probe_at = self._clock() + self._wait
-        return True
 
     def succeeded(self) -> None:
         """Note work that succeeded."""

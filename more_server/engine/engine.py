@@ -202,7 +202,11 @@ class Engine:
     def _load(self) -> Loop:
         settings, started = self._settings, time.monotonic()
         torch.set_num_threads(settings.threads or usable_cores())
-        model = load(self.model_dir, pick_device(settings.device), settings.precision)
+        device = pick_device(settings.device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # of this thread: graphs are captured on the current one
+            torch.backends.cudnn.allow_tf32 = False  # in fp32 as said; what is to be fast is in bf16
+        model = load(self.model_dir, device, settings.precision)
         slots = memory.slot_count(settings, model.device, model.slot_bytes, memory.taken_bytes(model.device))
         concurrency = settings.max_concurrency or slots
         if concurrency > slots:

@@ -10,7 +10,7 @@ Step = Callable[[Tensor, Tensor], Tensor]
 
 
 class Graphs:
-    """Steps by key, each captured when it is first run. Not thread-safe."""
+    """Steps by key: those that were captured are replayed, others run as they are. Not thread-safe."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

@@ -5,6 +5,7 @@ too early and cuts the last word, a draw falls into a loop. Each guard here is a
 one sequence; `Sequence` applies them, so what they do depends on that sequence's codes alone.
 """
 
+import unicodedata
 from collections.abc import Sequence as Codes
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ CHARACTER_LIMITS = (
 )  # fmt: skip
 """coqui's character limits (layers/xtts/tokenizer.py): texts that take equally long, so their ratio is that of the
 languages' speech per character."""
+
+KANA_CODES = 2.4
+"""A kana is a mora or, when small, less: 9 a second. Japanese's own figure is that of its mixture with kanji."""
 
 FLOOR_SHARE = 0.4
 """Of the usual length; nobody speaks 38 English characters a second, so a stop before it has cut words off."""
@@ -85,7 +89,15 @@ def usual_codes(text: str, language: str) -> float:
     limits = dict(CHARACTER_LIMITS)
     own = ENGLISH_CODES_PER_CHARACTER * limits["en"] / limits.get(language, limits["en"])
     latin = min(own, ENGLISH_CODES_PER_CHARACTER)
-    return sum(latin if character.isascii() else own for character in text)
+    return sum(
+        latin if character.isascii() else min(own, KANA_CODES) if _is_kana(character) else own
+        for character in text
+        if not unicodedata.combining(character)  # Arabic's vowel signs, which most texts leave out
+    )
+
+
+def _is_kana(character: str) -> bool:
+    return "\u3040" <= character <= "\u30ff"
 
 
 def stop_bias(bounds: Bounds, drawn: int) -> float:

@@ -86,7 +86,7 @@ class Loop:
         """Waits until there is something to do; None when the loop is to end."""
         with self.wake:
             while not self.stopping:
-                sequences = [] if self.breaker.open else self.scheduler.schedule()[: self._recovery.rows]
+                sequences = [] if self.breaker.open else self.scheduler.schedule(self._recovery.rows)
                 turn = Turn(sequences, list(self.tasks), list(self._endings()), self.breaker.probe_due())
                 self.tasks.clear()
                 if turn != Turn():
@@ -108,22 +108,23 @@ class Loop:
         if not sequences:
             return
         self.rows[len(sequences)] += 1
-        failed = 0
-        for sequence, code in self._recovery.run(self.runner.step, sequences):
+        faults: list[Exception] = []
+        # One that a tail of silence has ended draws no more; its last audio is still due.
+        for sequence, code in self._recovery.run(self.runner.step, [one for one in sequences if not one.ended]):
             if isinstance(code, Exception) or code == BROKEN:
-                failed += 1
-                self._fail(sequence, code if isinstance(code, Exception) else None)
+                faults.append(self._fail(sequence, code if isinstance(code, Exception) else None))
             else:
                 sequence.take(code, self._stop_code)
-        for group in self.runner.with_audio([one for one in sequences if one.slot is not None]):
-            for sequence, samples in self._recovery.run(self.runner.audio, group):
+        heard = False
+        for group in self.runner.with_audio(_seated(sequences)):
+            for sequence, samples in self._recovery.run(self.runner.audio, _seated(group)):
                 if isinstance(samples, Exception):
-                    failed += 1
-                    self._fail(sequence, samples)
-                else:
+                    faults.append(self._fail(sequence, samples))
+                elif sequence.slot is not None:
+                    heard = True
                     sequence.hear(samples, last=sequence.ended)
                     self._hand_over(sequence)
-        self._note(failed, len(sequences))
+        self._note(faults, heard)
 
     # -- postprocess
 
@@ -139,14 +140,16 @@ class Loop:
                 samples, guards = piece
                 self.guards.update(guards)
                 stream.handed_over(len(samples), self.scheduler.clock())
-                stream.listener.audio(samples, guards)
+                # A segment that was held back comes in one piece; its listener tells what he took by the piece.
+                for start in range(0, max(len(samples), 1), stream.sample_rate):
+                    stream.listener.audio(samples[start : start + stream.sample_rate], guards if not start else ())
             if not head.whole:
                 return
             stream.sequences.popleft()
         if stream.all_begun:
             self._end(stream, None)
 
-    def _fail(self, sequence: Sequence, error: Exception | None) -> None:
+    def _fail(self, sequence: Sequence, error: Exception | None) -> MoreError:
         stream = sequence.stream
         if error is None:
             failure: MoreError = EngineFailure(
@@ -159,34 +162,49 @@ class Loop:
         failure.__cause__ = error
         log.error("speaking failed", request_id=stream.utterance.id, reason=failure.message, exc_info=error)
         self._end(stream, failure)
+        return failure
 
     def _end(self, stream: Stream, error: MoreError | None) -> None:
         with self.wake:
-            self.scheduler.finish(stream)
+            self.scheduler.finish(stream, spoken=error is None)
         stream.listener.end(error)
 
     # -- the breaker
 
-    def _note(self, failed: int, tried: int) -> None:
-        """One stream that fails beside others has a fault of its own; where all fail, it is the device."""
+    def _note(self, faults: list[Exception], heard: bool) -> None:
+        """Audio that was made shows that the device works; faults without any, again and again, that it may not."""
         with self.wake:
-            opened = failed >= tried and self.breaker.failed()
-            if failed < tried:
+            if heard:
                 self.breaker.succeeded()
+            if heard or not faults or not self.breaker.failed():
+                return
+        # Requests may be at fault, one after the other. Memory that runs out for them need not for a probe.
+        if not any(isinstance(fault, Unavailable) for fault in faults) and self._works():
+            with self.wake:
+                self.breaker.succeeded()
+            return
+        with self.wake:
+            self.breaker.trip()
             retry_after = self.breaker.retry_after
-        if opened:
-            log.error("the breaker opened: speaking fails again and again", retry_after=retry_after)
-            self.end_all(Unavailable(BREAKER_OPEN, retry_after=retry_after))
-            self.runner.free()
+        log.error("the breaker opened: speaking fails again and again", retry_after=retry_after)
+        self.end_all(Unavailable(BREAKER_OPEN, retry_after=retry_after))
+        self.runner.free()
 
     def _probe(self) -> None:
+        works = self._works()
+        with self.wake:
+            self.breaker.probed(success=works)
+
+    def _works(self) -> bool:
         try:
             self.runner.probe()
         except Exception as error:  # noqa: BLE001 - logged, and tried again later
-            log.warning("the device still fails", reason=f"{type(error).__name__}: {error}")
-            success = False
-        else:
-            log.info("the device works again")
-            success = True
-        with self.wake:
-            self.breaker.probed(success=success)
+            log.warning("the device fails", reason=f"{type(error).__name__}: {error}")
+            return False
+        log.info("the device works")
+        return True
+
+
+def _seated(sequences: list[Sequence]) -> list[Sequence]:
+    """Those that have a slot still: a stream that fails takes all of its own along."""
+    return [sequence for sequence in sequences if sequence.slot is not None]

@@ -65,5 +65,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a GPU or in the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # torch's allocator for the host raises a bare RuntimeError: "DefaultCPUAllocator: can't allocate memory".
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    # torch's allocator for the host raises a bare RuntimeError ("DefaultCPUAllocator: can't allocate memory"), and so
+    # do the libraries that want memory of a GPU for themselves.
+    words = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)

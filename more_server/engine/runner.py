@@ -13,7 +13,7 @@ from more_server.engine.sampling import Draws, sample
 from more_server.engine.sequence import Sequence, Stream
 from more_server.engine.vocoder import PieceVocoder, WindowVocoder
 from more_server.errors import SettingsError
-from more_server.speech import Profile, Samples, VoiceLatents
+from more_server.speech import Samples, VoiceLatents
 from more_server.xtts.gpt import POSITION_STEP
 from more_server.xtts.load import Xtts
 from more_server.xtts.passes import Extent
@@ -54,8 +54,10 @@ class Runner:
         new = [sequence for sequence in sequences if not sequence.prompt_length]
         known = [sequence for sequence in sequences if sequence.prompt_length]
         codes: dict[int, int] = {}
-        if known:
-            codes |= zip(map(id, known), self._advance(known), strict=True)
+        # Rows that look at fewer codes go by themselves: on a GPU a wider product of the draw may round in another way.
+        for most in sorted({self._most(sequence) for sequence in known}):
+            group = [sequence for sequence in known if self._most(sequence) == most]
+            codes |= zip(map(id, group), self._advance(group, most), strict=True)
         if new:
             codes |= zip(map(id, new), self._begin(new), strict=True)
         for sequence in sequences:
@@ -90,9 +92,10 @@ class Runner:
         if not self._passes.aligned or self.model.device.type != "cuda":
             return
         integers, floats = self._packed([], aligned=True)
+        most = min(USUAL_TOP_K, self.model.config.gpt.num_audio_tokens)
         for extent in self._extents():
-            step = partial(self._forward, extent=extent, most=self._most([]))
-            self._graphs.capture((extent, self._most([])), step, integers, floats)
+            step = partial(self._forward, extent=extent, most=most)
+            self._graphs.capture((extent, most), step, integers, floats)
 
     def free(self) -> None:
         """Give back memory that nothing uses."""
@@ -122,22 +125,24 @@ class Runner:
         self._seen[slots] = False
         self._seen[slots, self.model.config.gpt.start_audio_token] = True
         integers, floats = (part.to(self.model.device) for part in self._packed(sequences, aligned=False))
-        codes = self._draw(latents, logits, integers, floats, self._most(sequences)).tolist()
+        most = max(map(self._most, sequences))
+        codes = self._draw(latents, logits, integers, floats, most).tolist()
         for sequence, prompt in zip(sequences, prompts, strict=True):
             sequence.prompt_length = len(prompt)
         return [int(code) for code in codes]
 
-    def _advance(self, sequences: Many[Sequence]) -> list[int]:
+    def _advance(self, sequences: Many[Sequence], most: int) -> list[int]:
         aligned = self._passes.aligned
         integers, floats = self._packed(sequences, aligned=aligned)
         extent = self._extent(sequences) if aligned else (0, 0)
-        most = self._most(sequences)
         step = partial(self._forward, extent=extent, most=most)
         codes = self._graphs.run((extent, most), step, integers, floats).tolist()
         return [int(codes[_slot(sequence) if aligned else row]) for row, sequence in enumerate(sequences)]
 
     def _forward(self, integers: Tensor, floats: Tensor, *, extent: Extent, most: int) -> Tensor:
         codes, code_positions, slots, positions = integers[:4]
+        # The code that goes in, not the one that comes out: a step that is repeated after a failure draws the same.
+        self._seen.index_put_((slots, codes), self._true)
         latents, logits = self._passes.step(codes, code_positions, slots, positions, extent)
         return self._draw(latents, logits, integers, floats, most)
 
@@ -150,7 +155,6 @@ class Runner:
         logits[:, config.start_audio_token] = -torch.inf
         draws = Draws(integers[4], floats[0], integers[5], floats[1], floats[2], floats[3])
         codes = sample(logits, self._seen[slots], draws, config.stop_audio_token, most)
-        self._seen.index_put_((slots, codes), self._true)
         return torch.where(finite, codes, BROKEN)
 
     def _packed(self, sequences: Many[Sequence], *, aligned: bool) -> tuple[Tensor, Tensor]:
@@ -176,10 +180,10 @@ class Runner:
             )
         return torch.from_numpy(integers), torch.from_numpy(floats)
 
-    def _most(self, sequences: Many[Sequence]) -> int:
-        codes = self.model.config.gpt.num_audio_tokens
-        profiles: list[Profile] = [sequence.stream.utterance.profile for sequence in sequences]
-        return min(USUAL_TOP_K, codes) if all(0 < profile.top_k <= USUAL_TOP_K for profile in profiles) else codes
+    def _most(self, sequence: Sequence) -> int:
+        """How many of the best codes its draw has to look at."""
+        codes, top_k = self.model.config.gpt.num_audio_tokens, sequence.stream.utterance.profile.top_k
+        return min(USUAL_TOP_K, codes) if 0 < top_k <= USUAL_TOP_K else codes
 
     def _extents(self) -> list[Extent]:
         """Every extent that `_extent` can give."""

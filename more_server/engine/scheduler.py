@@ -74,12 +74,15 @@ class Scheduler:
         stream.arrived_at = now
         self.waiting.append(stream)
 
-    def finish(self, stream: Stream) -> None:
-        """Take a stream out and free its slots; a stream that has left already is left alone."""
+    def finish(self, stream: Stream, *, spoken: bool = False) -> None:
+        """Take a stream out and free its slots; a stream that has left already is left alone.
+
+        spoken: to its end, so that it shows how long people's requests take; a job shows nothing of the kind.
+        """
         if stream in self.running:
             self.running.remove(stream)
             assert stream.admitted_at is not None
-            if not stream.aborted:
+            if spoken and not stream.utterance.priority:
                 self._service_seconds += 0.2 * (self.clock() - stream.admitted_at - self._service_seconds)
         elif stream in self.waiting:
             self.waiting.remove(stream)
@@ -118,13 +121,16 @@ class Scheduler:
 
     # -- turns
 
-    def schedule(self) -> list[Sequence]:
-        """Sequences to move on by one code, each in its slot; aborted streams leave, waiting ones come in."""
+    def schedule(self, rows: int | None = None) -> list[Sequence]:
+        """Sequences to move on by one code, at most `rows`, each in its slot.
+
+        Aborted streams leave, waiting ones come in.
+        """
         for stream in self.all_streams():
             if stream.aborted:
                 self.finish(stream)
         self._hand_out_slots()
-        return self._turn()
+        return self._turn(rows or self.slots.count)
 
     def _hand_out_slots(self) -> None:
         for stream in self.running:
@@ -134,14 +140,13 @@ class Scheduler:
         for stream in sorted(self.waiting, key=self._rank):
             if len(self.running) == self.limits.concurrency or not self._may_have_slot(stream):
                 continue
-            if not self.slots.free and not self._evict():
-                break
+            if not self.slots.free and (stream.utterance.priority or not self._evict()):
+                continue
             self.waiting.remove(stream)
             stream.admitted_at = self.clock()
             self.running.append(stream)
             self._seat(stream.begin_segment())
-        if not self.waiting:
-            self._look_ahead()
+        self._look_ahead()
 
     def _look_ahead(self) -> None:
         """Begin next segments in slots that nobody wants, so that they are there when the current ones end."""
@@ -158,6 +163,7 @@ class Scheduler:
         if not self.slots.free:
             self._evict()
         sequence.slot = self.slots.acquire()
+        sequence.stepped_at = self.clock()
 
     def _evict(self) -> bool:
         """Take the slot of a next segment that has got least far; it begins anew later and says the same."""
@@ -175,28 +181,27 @@ class Scheduler:
         return True
 
     def _may_have_slot(self, stream: Stream) -> bool:
-        """Jobs leave one slot to people, so that a sentence need not wait for a chapter."""
-        if not stream.utterance.priority or self.slots.count == 1:
+        """Jobs leave a slot and a place to people, so that a sentence need not wait for a chapter."""
+        if not stream.utterance.priority or self.limits.concurrency == 1:
             return True
-        taken = sum(
-            sequence.slot is not None
-            for other in self.running
-            if other.utterance.priority
-            for sequence in other.sequences
-        )
+        jobs = [other for other in self.running if other.utterance.priority]
+        if stream not in jobs and len(jobs) >= self.limits.concurrency - 1:
+            return False
+        taken = sum(sequence.slot is not None for other in jobs for sequence in other.sequences)
         return taken < self.slots.count - 1
 
-    def _turn(self) -> list[Sequence]:
+    def _turn(self, rows: int) -> list[Sequence]:
         now = self.clock()
-        ready = sorted(self._ready(now), key=lambda sequence: sequence.stream.lead_seconds(now))
-        needed = [self._is_needed(sequence, now) for sequence in ready]
+        ready = list(self._ready(now))
+        needed = {id(sequence) for sequence in ready if self._is_needed(sequence, now)}
+        ready.sort(key=lambda sequence: (id(sequence) not in needed, sequence.stream.lead_seconds(now)))
         turn = [
             sequence
-            for sequence, is_needed in zip(ready, needed, strict=True)
-            if is_needed or not any(needed) or now - sequence.stepped_at >= PATIENCE_SECONDS
+            for sequence in ready
+            if not needed or id(sequence) in needed or now - sequence.stepped_at >= PATIENCE_SECONDS
         ]
-        new = [sequence for sequence in turn if not sequence.prompt_length]
-        turn = [sequence for sequence in turn if sequence not in new[self.limits.prompts :]]
+        late = [sequence for sequence in turn if not sequence.prompt_length][self.limits.prompts :]
+        turn = [sequence for sequence in turn if sequence not in late][:rows]
         for sequence in turn:
             sequence.stepped_at = now
         return turn
@@ -206,11 +211,11 @@ class Scheduler:
             if not self._is_ahead(stream):
                 stream.ahead_since = None
                 yield from (s for s in stream.sequences if s.slot is not None and not s.whole)
-            elif stream.ahead_since is None:
-                stream.ahead_since = now
+            elif stream.ahead_since is None or stream.samples_heard > stream.heard_when_ahead:
+                stream.ahead_since, stream.heard_when_ahead = now, stream.samples_heard
 
     def _is_ahead(self, stream: Stream) -> bool:
-        return stream.samples_made - stream.samples_heard > self.limits.ahead_seconds * stream.sample_rate
+        return stream.seconds(stream.samples_made - stream.samples_heard) > self.limits.ahead_seconds
 
     def _is_needed(self, sequence: Sequence, now: float) -> bool:
         """Whether somebody waits for this sequence, or will run dry soon."""

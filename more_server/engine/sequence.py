@@ -173,7 +173,9 @@ class Stream:
         self.admitted_at: float | None = None
         self.first_audio_at: float | None = None
         self.ahead_since: float | None = None
-        """Since when it waits for its listener to take what was made."""
+        """Since when it waits for its listener, who has taken nothing meanwhile."""
+        self.heard_when_ahead = 0
+        """Samples the listener had taken then."""
         self.voice_state: Any = None
         """Device tensors of the voice, put here by the runner."""
         self.samples_made = 0
@@ -200,8 +202,12 @@ class Stream:
         if samples and self.first_audio_at is None:
             self.first_audio_at = now
 
+    def seconds(self, samples: int) -> float:
+        """How long a listener plays so many samples, at the tempo that he asked for."""
+        return samples / self.sample_rate / self.utterance.speed
+
     def lead_seconds(self, now: float) -> float:
         """Seconds until a listener who plays from the first audio on runs dry; 0 before any audio."""
         if self.first_audio_at is None:
             return 0.0
-        return self.samples_made / self.sample_rate - (now - self.first_audio_at)
+        return self.seconds(self.samples_made) - (now - self.first_audio_at)

@@ -24,7 +24,8 @@ def choose(wanted: str, device: torch.device, parameters: int) -> str:
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
-        return "bf16"
+        # Before Ampere neither the products nor the attention that SlotPasses asks for know bf16.
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     return "int8" if possible and parameters > LARGE else "fp32"
 
 

@@ -101,6 +101,61 @@ async def test_values_that_are_not_finite_stay_in_their_slot(
     np.testing.assert_array_equal(await listen(engine, short), alone)
 
 
+async def test_a_step_that_is_repeated_draws_the_same(
+    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another's prompt fails after this one's code was drawn; its repetition penalty must not count that code."""
+    engine = make_engine(slots=3)
+    await engine.wait_ready()
+    with torch.inference_mode():  # the tiny model's logits are so flat that the penalty hardly matters
+        engine._running().runner.model.gpt.code_head.weight.mul_(20)
+    wanted = utterance(LONG, seed=1, repetition_penalty=5.0)
+    alone = await listen(engine, wanted)
+    original, failures = Runner._begin, []
+
+    def begin(self: Runner, sequences: list[Sequence]) -> list[int]:
+        if any(one.stream.utterance.seed == 13 for one in sequences):
+            failures.append(1)
+            raise_error()
+        return original(self, sequences)
+
+    monkeypatch.setattr(Runner, "_begin", begin)
+    speaking = asyncio.create_task(listen(engine, wanted))
+    await until(lambda: engine.state().speaking == 1)
+    for _ in range(2):
+        with pytest.raises(EngineFailure):
+            await listen(engine, utterance(LONG, seed=13))
+    np.testing.assert_array_equal(await speaking, alone)
+    assert len(failures) >= 2
+
+
+async def test_requests_at_fault_do_not_close_the_server(
+    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failures in a row open the breaker only where a probe fails as well."""
+    engine = make_engine(slots=1)
+    await engine.wait_ready()
+    failing(monkeypatch, "step", lambda batch: batch[0].stream.utterance.seed == 13, raise_error)
+    for _ in range(2 * FAILURES):
+        with pytest.raises(EngineFailure):
+            await listen(engine, utterance(LONG, seed=13))
+    assert engine.ready
+    assert len(await listen(engine, utterance(LONG)))
+
+
+async def test_a_decoder_that_fails_opens_the_breaker(
+    make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although codes are drawn without fault all the while."""
+    engine = make_engine(slots=1)
+    await engine.wait_ready()
+    failing(monkeypatch, "audio", lambda batch: True, no_memory)
+    for _ in range(FAILURES):
+        with pytest.raises(Unavailable):
+            await listen(engine, utterance(LONG))
+    await until(lambda: engine.state().breaker_open)
+
+
 # -- memory that runs out
 
 
@@ -174,6 +229,8 @@ def test_the_breaker() -> None:
     assert not made.failed()
     made.succeeded()
     assert [made.failed() for _ in range(FAILURES)] == [False, False, True]
+    assert not made.open
+    made.trip()
     assert made.open
     assert made.retry_after == 5
     assert not made.probe_due()

@@ -193,6 +193,8 @@ def test_bounds_grow_with_the_text_and_the_language() -> None:
     assert (long.floor, long.expected, long.limit, long.short) == (57, 230, 330, False)
     assert bounds(segment("a" * 500), "en", 600).limit == 600
     assert usual_codes("日本語", "ja") / usual_codes("abc", "en") == pytest.approx(250 / 71)
+    assert usual_codes("キャット", "ja") < usual_codes("日本語で", "ja")
+    assert usual_codes("مَرْحَبًا", "ar") == usual_codes("مرحبا", "ar")  # vowel signs are written or not
     # Latin letters inside another script take no longer than English ones.
     assert usual_codes("abc", "ja") == usual_codes("abc", "en")
     assert usual_codes("Bonjour", "fr") < usual_codes("Bonjour", "en")

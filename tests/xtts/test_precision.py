@@ -105,8 +105,11 @@ def test_auto_is_int8_for_large_models_alone() -> None:
     assert choose("int8", CPU, 1) == "int8"
 
 
-def test_a_gpu_takes_bf16() -> None:
+def test_a_gpu_takes_bf16_from_ampere_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     assert choose("auto", torch.device("cuda"), 1) == "bf16"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert choose("auto", torch.device("cuda"), 1) == "fp32"
     assert choose("fp32", torch.device("cuda"), LARGE + 1) == "fp32"
 
 
