@@ -107,8 +107,8 @@ class Runner:
     def probe(self) -> None:
         """A few codes and a little audio of nobody, in the slot that is nobody's; raises what the device raises."""
         config = self.model.config
-        prompt = self.model.gpt.prompt(torch.zeros(1, config.gpt.model_dim, device=self.model.device), (0,))
-        latents, logits = self._passes.prefill([prompt], [self.slots])
+        nobody = torch.zeros(1, config.gpt.model_dim, device=self.model.device)
+        latents, logits = self._passes.prefill([self.model.gpt.prompt(nobody, (0,))], [self.slots], [nobody])
         if not bool(logits.isfinite().all()):
             raise RuntimeError("the model's output is not finite")
         voice = torch.zeros(config.decoder.cond_channels, device=self.model.device)
@@ -117,11 +117,13 @@ class Runner:
     # -- steps
 
     def _begin(self, sequences: Many[Sequence]) -> list[int]:
+        voices = [self._voice(sequence.stream)[0] for sequence in sequences]
         prompts = [
-            self.model.gpt.prompt(self._voice(sequence.stream)[0], sequence.segment.token_ids) for sequence in sequences
+            self.model.gpt.prompt(voice, sequence.segment.token_ids)
+            for voice, sequence in zip(voices, sequences, strict=True)
         ]
         slots = [_slot(sequence) for sequence in sequences]
-        latents, logits = self._passes.prefill(prompts, slots)
+        latents, logits = self._passes.prefill(prompts, slots, voices)
         self._seen[slots] = False
         self._seen[slots, self.model.config.gpt.start_audio_token] = True
         integers, floats = (part.to(self.model.device) for part in self._packed(sequences, aligned=False))

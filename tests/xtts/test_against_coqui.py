@@ -51,7 +51,7 @@ def reference() -> np.ndarray:
 def teacher_forced(model: Xtts, conditioning: torch.Tensor, tokens: tuple[int, ...], codes: list[int]) -> torch.Tensor:
     """Our latents at START and at each code, one position at a time."""
     passes, prompt = model.passes(2), model.gpt.prompt(conditioning, tokens)
-    latents = [passes.prefill([prompt], [1])[0]]
+    latents = [passes.prefill([prompt], [1], [conditioning])[0]]
     for place, code in enumerate(codes, start=1):
         row = [torch.tensor([number]) for number in (code, place, 1, len(prompt) + place - 1)]
         latents.append(passes.step(*row, (2, passes.positions))[0])

@@ -9,6 +9,7 @@ from torch import nn
 from more_server.errors import SettingsError
 from more_server.xtts import kernel
 from more_server.xtts.load import Xtts, load
+from more_server.xtts.passes import Passes
 from more_server.xtts.precision import LARGE, Int8Linear, choose
 
 CPU = torch.device("cpu")
@@ -55,8 +56,9 @@ def latents_of(model: Xtts, slot: int = 0) -> torch.Tensor:
     """Latents of a prompt and thirty codes after it, always the same ones."""
     passes = model.passes(3)
     conditioning = torch.randn(32, model.config.gpt.model_dim, generator=torch.Generator().manual_seed(3))
-    prompt = model.gpt.prompt(conditioning.to(model.device), (3, 12, 9, 15))
-    found = [passes.prefill([prompt], [slot])[0]]
+    conditioning = conditioning.to(model.device)
+    prompt = model.gpt.prompt(conditioning, (3, 12, 9, 15))
+    found = [passes.prefill([prompt], [slot], [conditioning])[0]]
     for place in range(1, 31):
         row = (place * 7 % 500, place, slot, len(prompt) + place - 1)
         if passes.aligned:  # idle rows point to the slot behind the last
@@ -85,6 +87,25 @@ def test_the_whole_model_stays_close(precision: str, decibels: float) -> None:
 def test_every_slot_is_the_same(precision: str) -> None:
     model = load(Path("models/nano"), CPU, precision)
     assert torch.equal(latents_of(model, 0), latents_of(model, 2))
+
+
+@needs_int8
+@torch.inference_mode()
+def test_a_voice_that_was_read_before_is_the_same_to_the_bit() -> None:
+    model = load(Path("models/nano"), CPU, "int8")
+    first, second = (torch.randn(32, 256, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    texts = [(3, 12, 9, 15), (3, 7, 7, 20, 9)]
+
+    def read(passes: Passes, voice: torch.Tensor, text: tuple[int, ...], slot: int) -> torch.Tensor:
+        return passes.prefill([model.gpt.prompt(voice, text)], [slot], [voice])[0]
+
+    used, expected = model.passes(3), []
+    for voice in (first, second):
+        for text in texts:
+            expected.append(read(model.passes(3), voice, text, 0))
+            assert torch.equal(read(used, voice, text, 1), expected[-1])
+            assert torch.equal(read(used, voice, text, 2), expected[-1])
+    assert not torch.equal(expected[0], expected[2])
 
 
 @needs_int8
