@@ -11,7 +11,7 @@ import msgspec
 
 from more_server import logs
 from more_server.settings import EngineSettings
-from more_server.speech import Utterance
+from more_server.speech import Utterance, VoiceLatents
 from more_server.xtts.config import XttsConfig
 from tests.bench.machine import memory_used
 from tests.bench.options import Options
@@ -23,6 +23,7 @@ from tests.bench.workload import (
     forced_utterance,
     listening,
     milliseconds,
+    random_latents,
 )
 
 if TYPE_CHECKING:
@@ -58,21 +59,22 @@ async def _measure(folder: Path, options: Options) -> dict[str, object]:
         found: dict[str, object] = {"load_s": round(time.perf_counter() - started, 2)}
         found["loaded_mb"] = memory_used()["resident_mb"]
         found["precision"] = precision = engine.state().precision
-        rows = [await _streams(engine, options, count) for count in options.streams]
+        latents = random_latents(engine.config)
+        rows = [await _streams(engine, options, count, latents) for count in options.streams]
         found |= _one_stream(rows[0], engine.config, precision)
         return found | memory_used() | {"streams": rows}
     finally:
         await asyncio.to_thread(engine.stop)
 
 
-async def _streams(engine: "Engine", options: Options, count: int) -> dict[str, Any]:
+async def _streams(engine: "Engine", options: Options, count: int, latents: VoiceLatents) -> dict[str, Any]:
     """Several runs of so many streams started together, after a short one for what is done once."""
     runs = options.runs(count)
     print(f"· engine: {count} × {options.codes} codes, {runs} times", file=sys.stderr, flush=True)
-    await _together(engine, min(WARM_CODES, options.codes), options.tokens, count)
+    await _together(engine, min(WARM_CODES, options.codes), options.tokens, count, latents)
     walls, all_heard = [], []
     for run in range(runs):
-        wall, heard = await _together(engine, options.codes, options.tokens, count, first_seed=run * count)
+        wall, heard = await _together(engine, options.codes, options.tokens, count, latents, run * count)
         walls.append(wall)
         all_heard.append(heard)
     made = [sum(heard.audio for heard in run) for run in all_heard]
@@ -91,10 +93,11 @@ async def _streams(engine: "Engine", options: Options, count: int) -> dict[str, 
 
 
 async def _together(
-    engine: "Engine", codes: int, tokens: int, count: int, first_seed: int = 0
+    engine: "Engine", codes: int, tokens: int, count: int, latents: VoiceLatents, first_seed: int = 0
 ) -> tuple[float, list[Heard]]:
     """Seconds until the last of the streams has ended, and what each listener had."""
-    utterances = [forced_utterance(engine.config, codes, tokens, first_seed + index) for index in range(count)]
+    seeds = range(first_seed, first_seed + count)
+    utterances = [forced_utterance(engine.config, codes, tokens, seed, latents) for seed in seeds]
     started = time.perf_counter()
     heard = await asyncio.gather(*(_listen(engine, utterance, started) for utterance in utterances))
     return time.perf_counter() - started, list(heard)

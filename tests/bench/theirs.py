@@ -137,8 +137,8 @@ def _forced(model: Any, config: XttsConfig, codes: int, tokens: int) -> tuple[An
     import torch
 
     model.gpt.max_gen_mel_tokens = codes
-    model.tokenizer = _Tokens(forced_utterance(config, codes, tokens, seed=0).segments[0].token_ids)
     latents = random_latents(config)
+    model.tokenizer = _Tokens(forced_utterance(config, codes, tokens, 0, latents).segments[0].token_ids)
     return torch.from_numpy(latents.conditioning)[None], torch.from_numpy(latents.speaker_embedding)[None, :, None]
 
 

@@ -19,8 +19,11 @@ STREAM_GAP_SECONDS = 0.001
 """Shorter ones are the clock's."""
 
 
-def forced_utterance(config: XttsConfig, codes: int, tokens: int, seed: int) -> Utterance:
-    """An utterance of so many text tokens that an engine with `forced_bounds` speaks in exactly so many codes."""
+def forced_utterance(config: XttsConfig, codes: int, tokens: int, seed: int, latents: VoiceLatents) -> Utterance:
+    """An utterance of so many text tokens that an engine with `forced_bounds` speaks in exactly so many codes.
+
+    latents: one object for all, as a server has of a voice that is used again.
+    """
     random = np.random.default_rng(seed)
     # The upper half of a vocabulary is never a special token.
     token_ids = random.integers(config.gpt.number_text_tokens // 2, config.gpt.number_text_tokens, tokens).tolist()
@@ -28,7 +31,7 @@ def forced_utterance(config: XttsConfig, codes: int, tokens: int, seed: int) -> 
         id=f"bench-{seed}",
         segments=(Segment("a" * codes, tuple(token_ids)),),
         voice=Voice(id="nobody", name="Nobody"),
-        latents=random_latents(config),
+        latents=latents,
         language=config.languages[0],
         profile=Profile(name="bench", retries=0, **SAMPLING),
         speed=1.0,
