@@ -68,10 +68,10 @@ class PieceVocoder(Vocoder):
     """For a CPU, which is busy with one piece: the decoder's state is kept, so that no frame is decoded twice."""
 
     together = False
-    PIECES = (FIRST_FRAMES, FIRST_FRAMES, 24, 32, 48, 64)
-    """Frames of the first pieces and of all that follow. Each is made while those before it are heard, also by two
-    streams of XTTS-v2 on two cores (0.72 s a second each); 16, 16, 32, 64 left gaps of 85 to 140 ms there. Larger ones
-    than 0.7 s cost as much per frame, and others wait for them."""
+    PIECES = (FIRST_FRAMES, FIRST_FRAMES, 16, 24, 24, 32, 32, 48, 48, 64)
+    """Frames of the first pieces and of all that follow. Each is made while those before it are heard, also where three
+    streams of XTTS-v2 share two cores (0.83 s of work a second each): 16, 16, 24, 32, 48, 64 left gaps of 114 ms there,
+    16, 16, 32, 64 of 140 with two. Larger ones than 0.7 s cost as much per frame, and others wait for them."""
 
     def _wanted(self, sequence: Sequence) -> int:
         if sequence.held or sequence.number:  # not heard before it is whole, or behind what gave a lead
