@@ -58,6 +58,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _device(loaded: Settings) -> Finding:
+    from more_server.engine.engine import usable_cores
     from more_server.engine.runner import pick_device
     from more_server.errors import SettingsError
 
@@ -65,8 +66,7 @@ def _device(loaded: Settings) -> Finding:
         device = pick_device(loaded.engine.device)
     except SettingsError as error:
         return Finding("device", error.message, "set engine.device to auto, cpu or a device that exists")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Finding("device", f"{device}, {cores} CPU cores")
+    return Finding("device", f"{device}, {usable_cores()} CPU cores")
 
 
 def _kernel() -> Finding:

@@ -24,7 +24,7 @@ SPANS = 4
 """Lengths of the cache that graphs are captured for."""
 BROKEN = -1
 """In place of a code: the row's logits were not finite."""
-PROBE_CODES = 3
+PROBE_LATENTS = 3
 
 
 class Runner:
@@ -36,6 +36,7 @@ class Runner:
         self._passes = model.passes(slots)
         self._vocoder = (WindowVocoder if model.decoder.batch > 1 else PieceVocoder)(model.decoder)
         self._graphs = Graphs(model.device)
+        self._extents = _extents(slots, self._passes.positions)
         config = model.config.gpt
         # One slot more than there are: what is written for idle rows goes there.
         self._latents = torch.zeros(slots + 1, model.gpt.most_codes + 1, config.model_dim, device=model.device)
@@ -93,7 +94,7 @@ class Runner:
             return
         integers, floats = self._packed([], aligned=True)
         most = min(USUAL_TOP_K, self.model.config.gpt.num_audio_tokens)
-        for extent in self._extents():
+        for extent in self._extents:
             step = partial(self._forward, extent=extent, most=most)
             self._graphs.capture((extent, most), step, integers, floats)
 
@@ -105,14 +106,14 @@ class Runner:
 
     @torch.inference_mode()
     def probe(self) -> None:
-        """A few codes and a little audio of nobody, in the slot that is nobody's; raises what the device raises."""
+        """A prompt and a little audio of nobody, in the slot that is nobody's; raises what the device raises."""
         config = self.model.config
         nobody = torch.zeros(1, config.gpt.model_dim, device=self.model.device)
         latents, logits = self._passes.prefill([self.model.gpt.prompt(nobody, (0,))], [self.slots], [nobody])
         if not bool(logits.isfinite().all()):
             raise RuntimeError("the model's output is not finite")
         voice = torch.zeros(config.decoder.cond_channels, device=self.model.device)
-        self.model.decoder.decode(latents.expand(PROBE_CODES, -1), voice).cpu()
+        self.model.decoder.decode(latents.expand(PROBE_LATENTS, -1), voice).cpu()
 
     # -- steps
 
@@ -187,21 +188,11 @@ class Runner:
         codes, top_k = self.model.config.gpt.num_audio_tokens, sequence.stream.utterance.profile.top_k
         return min(USUAL_TOP_K, codes) if 0 < top_k <= USUAL_TOP_K else codes
 
-    def _extents(self) -> list[Extent]:
-        """Every extent that `_extent` can give."""
-        widths = sorted({min(2**power, self.slots) for power in range(self.slots.bit_length() + 1)})
-        return [(width, span) for width in widths for span in self._spans()]
-
     def _extent(self, sequences: Many[Sequence]) -> Extent:
         """The smallest one that holds these sequences; how a row is rounded does not depend on it."""
         highest = max(_slot(sequence) for sequence in sequences) + 1
         longest = max(sequence.position for sequence in sequences) + 1
-        return next(extent for extent in self._extents() if extent[0] >= highest and extent[1] >= longest)
-
-    def _spans(self) -> list[int]:
-        positions = self._passes.positions
-        step = -(-positions // SPANS // POSITION_STEP) * POSITION_STEP
-        return [min(step * number, positions) for number in range(1, SPANS + 1)]
+        return next(extent for extent in self._extents if extent[0] >= highest and extent[1] >= longest)
 
     def _voice(self, stream: Stream) -> tuple[Tensor, Tensor]:
         """Conditioning latents and speaker embedding of a stream's voice, on the device."""
@@ -213,6 +204,13 @@ class Runner:
             )
         conditioning, embedding = stream.voice_state
         return conditioning, embedding
+
+
+def _extents(slots: int, positions: int) -> list[Extent]:
+    """What a step may look at: powers of two of the slots, quarters of the positions."""
+    widths = sorted({min(2**power, slots) for power in range(slots.bit_length() + 1)})
+    step = -(-positions // SPANS // POSITION_STEP) * POSITION_STEP
+    return [(width, min(step * number, positions)) for width in widths for number in range(1, SPANS + 1)]
 
 
 def _slot(sequence: Sequence) -> int:

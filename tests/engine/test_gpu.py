@@ -44,7 +44,7 @@ async def test_every_step_is_a_captured_one(
 ) -> None:
     await engine.wait_ready()
     runner = engine._running().runner
-    assert len(runner._graphs._captured) == len(runner._extents())
+    assert len(runner._graphs._captured) == len(runner._extents)
 
     def eager(*_: object, **__: object) -> None:
         raise AssertionError("a step ran as it is")
