@@ -27,7 +27,11 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     shutdown_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     """Seconds that running streams may take to end after SIGTERM."""
     cors_origins: tuple[str, ...] = ("*",)
-    """Origins whose pages may call the API from a browser."""
+    """Origins whose pages may call the API from a browser; the admin API answers pages of the server itself alone."""
+    allow_open: bool = False
+    """Bind an address that other machines reach although there is no key: everyone there may do everything."""
+    open_discovery: bool = True
+    """Models and voices may be listed without a key: Open WebUI and wyoming_openai send none there."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +47,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Seconds of one reference clip."""
     reference_channels: Annotated[int, Meta(ge=1)] = 8
     """Channels of one reference clip; they are mixed to mono."""
+    voice_references: Annotated[int, Meta(ge=1, le=100)] = 16
+    """Reference clips of one voice."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,12 +87,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Voice of requests that name none; empty: the first one."""
     default_quality: str = "balanced"
     """Quality profile of requests that name none."""
+    voice_store: str = ""
+    """Store that new voices go to, and that is looked at first; empty: the first one that can be written."""
     default_language: str = "en"
     """Language where neither the request nor the voice names one."""
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
     """`debug`, `info`, `warning` or `error`."""
     log_format: Annotated[str, Meta(pattern="^(auto|json|text)$")] = "auto"
     """`json`, `text`, or `auto`: text on a terminal, else JSON."""
+    plugin_dir: Path | None = None
+    """Folder with further plugins, files or packages; whatever is in it is run as part of the server. None: none."""
+    plugin_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    """Seconds that a plugin may take to be imported, to answer a hook, and for a piece of audio."""
+    plugins: dict[str, dict[str, Any]] = {}
+    """A table for each plugin: `enabled`, and its own settings; `more-server plugins list` shows them."""
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
@@ -97,13 +111,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return _with_bundled(self.data_dir, "models")
 
     @property
-    def voice_dirs(self) -> tuple[Path, ...]:
-        """Where voices are looked for, the writable folder first."""
-        return _with_bundled(self.data_dir, "voices")
-
-    @property
-    def cache_dir(self) -> Path:
-        return self.data_dir / "cache"
+    def admin_dir(self) -> Path:
+        """What was decided while the server ran: plugins, profiles, keys, and the log of who decided it."""
+        return self.data_dir / "admin"
 
 
 def bundled_dir() -> Path:

@@ -1,10 +1,14 @@
 """The words of this house: what is asked for, what it is resolved to, and what comes out."""
 
-from pathlib import Path
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from more_server.errors import BadInput, shown
 
 Samples = NDArray[np.float32]
 """Mono audio, shape (n,), full scale ±1."""
@@ -19,6 +23,8 @@ class Audio(msgspec.Struct, frozen=True):
     """Hertz."""
     guards: tuple[str, ...] = ()
     """What guards on speech did since the piece before, such as `retry`."""
+    ends_segment: bool = False
+    """The last piece of its segment; a piece never reaches over the end of one."""
 
     @property
     def seconds(self) -> float:
@@ -34,6 +40,15 @@ class VoiceLatents(msgspec.Struct, frozen=True):
     """Condition of the decoder, shape (512,)."""
 
 
+class MixPart(msgspec.Struct, frozen=True):
+    """One of several voices that a voice is mixed of."""
+
+    weight: float
+    """Share of the whole; those of all parts are scaled to a sum of 1."""
+    references: tuple[str, ...]
+    """Its clips, among those of the whole voice."""
+
+
 class Voice(msgspec.Struct, frozen=True, kw_only=True):
     """A voice that can be asked for by `id` or by one of its `aliases`."""
 
@@ -42,14 +57,41 @@ class Voice(msgspec.Struct, frozen=True, kw_only=True):
     languages: tuple[str, ...] = ()
     """Languages of the reference, the first one the default; empty: whatever the model speaks."""
     aliases: tuple[str, ...] = ()
-    """Other names that resolve to this voice, such as OpenAI's `alloy`."""
-    references: tuple[Path, ...] = ()
-    """Reference clips; empty for a voice that the model itself carries as latents."""
+    """Other names that resolve to this voice, such as OpenAI's `alloy`; lower case."""
+    references: tuple[str, ...] = ()
+    """File names of the reference clips in its store, in order; empty for a voice of the model itself."""
+    mix: tuple[MixPart, ...] = ()
+    """Voices that this one is mixed of; empty: all references are of one."""
     description: str = ""
     licence: str = ""
     consent: str = ""
     """Who agreed to the voice being cloned, in words."""
     source: str = ""
+    store: str = ""
+    """Name of the store that keeps it; empty: the model itself carries it."""
+    version: str = ""
+    """Another one whenever the references change; its store says what it is made of."""
+    fixed: bool = False
+    """It can be neither changed nor removed: it came with the program or with the model."""
+
+
+VOICE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+REFERENCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_ -]{0,99}\.[a-z0-9]{2,4}")
+VOICE_ID_RULE = "a voice's name is 1 to 64 lower-case letters, digits, '-' and '_', beginning with a letter or digit"
+
+
+def check_voice_id(voice_id: str) -> str:
+    """The id, where it can be a folder's name and a part of an address everywhere. Raises BadInput."""
+    if not VOICE_ID.fullmatch(voice_id):
+        raise BadInput(f"{shown(voice_id)} cannot be a voice's name: {VOICE_ID_RULE}", param="name")
+    return voice_id
+
+
+def check_reference_name(name: str) -> str:
+    """The name, where it can be a file's name everywhere. Raises BadInput."""
+    if not REFERENCE_NAME.fullmatch(name):
+        raise BadInput(f"{shown(name)} cannot be the name of a reference clip", param="references")
+    return name
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +112,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Further seeds tried for a segment that came out wrong while nothing of it was handed over."""
     self_check: bool = False
     """Hand segments over only when they are whole and no guard finds fault with them, or the retries are used up."""
+    post_processors: tuple[str, ...] = ()
+    """What the audio goes through, in order: the name of a plugin, or `plugin.name` where it offers several."""
 
 
 class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +127,8 @@ class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
     speed: float = 1.0
     """Factor on the profile's own speed, 0.25 to 4."""
     seed: int | None = None
+    whole: bool = False
+    """Nobody listens before the end: what can be done better with all of the audio at hand is done so."""
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -92,6 +138,8 @@ class Segment(msgspec.Struct, frozen=True):
     """Normalised text."""
     token_ids: tuple[int, ...]
     """The model's text tokens, language token first."""
+    mark: str = ""
+    """Punctuation that it ended with in the text, such as `.`, whether it is spoken or not; empty for none."""
 
 
 class Utterance(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,3 +157,67 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     priority: int = 0
     """0: somebody waits for it; 1: a job, which lets people go first."""
+    model: str = ""
+    """Id of the model that speaks it."""
+    whole: bool = False
+    """Nobody listens before the end."""
+    post_processors: tuple["PostProcessing", ...] = ()
+    """What its audio goes through, in order."""
+
+
+EMPTY = np.zeros(0, np.float32)
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """What a post-processor is made for: the audio of one utterance."""
+
+    utterance: Utterance
+    sample_rate: int
+    """Hertz."""
+    measured: float | None = None
+    """What the kind's `measure` found for the voice; None where it has none."""
+
+
+class PostProcessor(ABC):
+    """Audio of one utterance in, audio out; the same samples come out however the input was cut.
+
+    Its methods are called in order on any thread, one at a time. What they raise fails the request with the plugin's
+    name.
+    """
+
+    changes_length = False
+    """False: as many samples come out as went in, in all. True: the rest of a segment comes out in `end_segment`."""
+
+    @abstractmethod
+    def process(self, samples: Samples) -> Samples:
+        """Take `samples`, shape (n,), and give what is ready, shape (m,), often less or nothing."""
+
+    def end_segment(self) -> Samples:
+        """A segment has ended with the last samples; called for every one, the last included, before `finish`."""
+        return EMPTY
+
+    def finish(self) -> Samples:
+        """The rest."""
+        return EMPTY
+
+
+class PostProcessorKind(msgspec.Struct, frozen=True):
+    """A post-processor as a plugin offers it."""
+
+    make: Callable[[Stage], PostProcessor]
+    """Makes one for an utterance; quick, as the first audio waits for it."""
+    name: str = ""
+    """Among the plugin's own; empty for its only one, which goes by the plugin's name."""
+    measure: Callable[[Audio], float] | None = None
+    """Measures some seconds of a voice's unprocessed speech; kept with the voice and handed to `make`."""
+
+
+class PostProcessing(msgspec.Struct, frozen=True):
+    """A post-processor in the chain of an utterance."""
+
+    id: str
+    """As profiles name it."""
+    plugin: str
+    kind: PostProcessorKind
+    measured: float | None = None
+    """Of the utterance's voice."""

@@ -17,6 +17,14 @@ _TINY_CHARACTERS = 5
 _NO_LINE_START = frozenset("ー々ゝゞヽヾぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ’'-」』）")
 
 
+class Piece(NamedTuple):
+    """Text that is spoken in one breath."""
+
+    text: str
+    mark: str
+    """The punctuation it ended with, spoken or dropped; empty for none."""
+
+
 class Point(NamedTuple):
     end: int
     """Where the segment before it ends."""
@@ -37,7 +45,7 @@ def split(
     count_tokens: Callable[[str], int],
     max_tokens: int,
     first_max_tokens: int | None = None,
-) -> list[str]:
+) -> list[Piece]:
     """Segments in order, each within `max_tokens` and the language's character limit; nothing speakable gives none.
 
     The first ends early, within `first_max_tokens`, where a sentence or clause ends there. A word is cut only
@@ -56,8 +64,8 @@ def split(
         point = cutter.cut(start)
         spans.append((start, point.end))
         start = point.following
-    segments = [cutter.finished(*span) for span in cutter.merged(spans)]
-    return [segment for segment in segments if _has_words(segment)]
+    pieces = [Piece(cutter.finished(*span), cutter.mark(*span)) for span in cutter.merged(spans)]
+    return [piece for piece in pieces if _has_words(piece.text)]
 
 
 def _has_words(text: str) -> bool:
@@ -79,6 +87,11 @@ class _Cutter:
         segment = self.text[start:end].strip()
         stopless = segment[:-1].rstrip() if segment[-1:] and segment[-1] in _DROPPED_STOP else segment
         return segment if self._is_tiny(stopless) else stopless
+
+    def mark(self, start: int, end: int) -> str:
+        """The punctuation at the end of a segment."""
+        last = self.text[start:end].rstrip()[-1:]
+        return last if last in _SENTENCE or last in _CLAUSE else ""
 
     def first(self, max_tokens: int, spans: list[tuple[int, int]]) -> int:
         """Cut off a short first segment at a good point, if there is one; where the rest begins."""

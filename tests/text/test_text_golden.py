@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from more_server.text import LANGUAGES, normalise, split
+from more_server.text import LANGUAGES, normalise
+from tests.text.pieces import split
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "text"
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from more_server.text import LANGUAGES, character_limit, normalise, romanise, split
+from more_server.text import LANGUAGES, character_limit, normalise, romanise
+from tests.text.pieces import split
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

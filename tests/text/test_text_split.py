@@ -1,6 +1,8 @@
 import pytest
 
-from more_server.text import LANGUAGES, character_limit, split
+from more_server.text import LANGUAGES, character_limit
+from more_server.text import split as pieces
+from tests.text.pieces import split
 
 
 class Counter:
@@ -98,3 +100,11 @@ def test_few_calls_of_the_tokenizer(language: str, text: str) -> None:
     count = Counter()
     segments = split(text, language, count_tokens=count, max_tokens=60, first_max_tokens=20)
     assert count.calls <= 10 * len(segments) + 10
+
+
+def test_the_punctuation_that_ended_a_piece_is_told():
+    said = f"Is that so, really, my friend? {SENTENCE}Not one of them went on after all of that, and they slept"
+    assert [(p.text[-5:], p.mark) for p in pieces(said, "en", count_tokens=Counter(), max_tokens=12)][0] == ("iend?", "?")
+    first, *_, last = pieces(said, "en", count_tokens=Counter(), max_tokens=60)
+    assert (first.mark, first.text[-1].isalpha()) == (".", True)  # told, though the full stop itself is not spoken
+    assert (last.mark, last.text[-5:]) == ("", "slept")
