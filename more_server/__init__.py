@@ -1,6 +1,6 @@
 """MORE: a speech server worth living in. These names are what plugins may import."""
 
-from more_server import errors
+from more_server import errors, files
 from more_server.hookspecs import Context, Listing, Server, Service, VoiceStore, hookimpl
 from more_server.speech import (
     Audio,
@@ -40,5 +40,6 @@ __all__ = (
     "check_reference_name",
     "check_voice_id",
     "errors",
+    "files",
     "hookimpl",
 )

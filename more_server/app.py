@@ -1,22 +1,24 @@
 """create_app(settings): wiring only."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request, Response, Router
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.types import Receive, Scope, Send
 
-from more_server.engine.engine import Engine
-from more_server.errors import MoreError, SettingsError, allowed
-from more_server.models import serving_model
-from more_server.profiles import PROFILES
+from more_server.errors import BadInput, MoreError, PluginFailure, SettingsError, allowed
+from more_server.fleet import Fleet
+from more_server.registry import Registry, Snapshot
+from more_server.services import Services
 from more_server.settings import Settings
 from more_server.speak import Speaker
+from more_server.speech import SpeechRequest
 from more_server.text import LANGUAGES, resolve_language
-from more_server.voices import VoiceLibrary
 from more_server.web import health, listings, metrics, speech
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error
 
@@ -29,62 +31,121 @@ HANDLERS = (
     health.ready,
     metrics.metrics,
 )
-"""Every route."""
+"""Every route of the server itself; plugins add theirs."""
 
 
 def create_speaker(settings: Settings) -> Speaker:
     """A speaker whose engine has not been started. Raises ModelError, ModelNotFound and SettingsError."""
-    if settings.default_quality not in PROFILES:
-        raise SettingsError(f"default_quality {settings.default_quality!r} is none of: {allowed(PROFILES)}")
     if resolve_language(settings.default_language) is None:
         raise SettingsError(f"default_language {settings.default_language!r} is none of: {allowed(LANGUAGES)}")
-    engine = Engine(serving_model(settings), settings.engine)
-    return Speaker(settings, engine, VoiceLibrary(settings.voice_dirs), PROFILES)
+    registry = Registry(settings)
+    speaker = Speaker(settings, Fleet(settings), registry)
+    registry.open(speaker)
+    try:
+        speaker.profile(SpeechRequest(text="", quality=settings.default_quality), registry.snapshot)
+    except BadInput as error:
+        raise SettingsError(f"default_quality: {error.message}") from error
+    return speaker
 
 
-def create_app(settings: Settings, on_started: Callable[[BaseException | None], None] = lambda error: None) -> Litestar:
+def create_app(settings: Settings, on_started: Callable[[BaseException | None], None] = lambda error: None) -> "App":
     """The HTTP application. It answers /health at once and speaks when the model is loaded.
 
     on_started is told None when the server is ready, or what kept it from that.
     """
-    speaker = create_speaker(settings)
+    return App(create_speaker(settings), on_started)
+
+
+class App:
+    """An ASGI application that is rebuilt when the routes of plugins change; requests keep the one they came in by."""
+
+    def __init__(self, speaker: Speaker, on_started: Callable[[BaseException | None], None]) -> None:
+        self.speaker = speaker
+        self._on_started = on_started
+        self._services = Services(speaker.registry, speaker.settings.plugin_seconds)
+        self._routes: Sequence[tuple[str, Any]] = ()
+        self._first = self._current = self._built()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        application = self._first if str(scope["type"]) == "lifespan" else self._current
+        await application(scope, receive, send)
+
+    async def follow(self, snapshot: Snapshot) -> None:
+        """Run the services and answer the routes of a snapshot."""
+        if snapshot.routes != self._routes:
+            self._current = await asyncio.to_thread(self._built)
+        await self._services.follow(snapshot)
+
+    def _built(self) -> Litestar:
+        """The application with every plugin's routes that can be had; what cannot is told on its plugin's row."""
+        self._routes = self.speaker.registry.snapshot.routes
+        by_plugin: dict[str, list[Any]] = {}
+        for plugin, handler in self._routes:
+            by_plugin.setdefault(plugin, []).append(handler)
+        handlers: list[Any] = [*HANDLERS]
+        for plugin, theirs in by_plugin.items():
+            try:
+                router = _router(plugin, theirs)
+                self._litestar([*handlers, router])
+            except Exception as error:  # noqa: BLE001 - a stranger's handlers, or a path that is taken
+                self.speaker.registry.report(plugin, f"its routes: {type(error).__name__}: {error}")
+            else:
+                handlers.append(router)
+        return self._litestar(handlers)
+
+    def _litestar(self, handlers: Sequence[Any]) -> Litestar:
+        settings, speaker = self.speaker.settings, self.speaker
+        return Litestar(
+            route_handlers=handlers,
+            dependencies={"speaker": Provide(lambda: speaker, sync_to_thread=False)},
+            lifespan=[self._lifespan],
+            exception_handlers={
+                MoreError: handle_more_error,
+                HTTPException: handle_http_error,
+                Exception: handle_bug,
+            },
+            before_send=[add_request_id],
+            cors_config=CORSConfig(
+                allow_origins=list(settings.server.cors_origins),
+                expose_headers=["x-request-id", "x-seed", "x-guards", "retry-after", "retry-after-ms"],
+            ),
+            request_max_body_size=settings.limits.body_bytes,
+            openapi_config=None,
+            logging_config=None,
+        )
 
     @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        speaker.engine.start()
-        starting = asyncio.ensure_future(_tell(speaker, on_started))
+    async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
+        self.speaker.engine.start()
+        starting = asyncio.ensure_future(self._start())
         try:
             yield
         finally:
             starting.cancel()
-            await asyncio.to_thread(speaker.engine.stop)
+            await self._services.stop()
+            await self.speaker.fleet.stop()
 
-    return Litestar(
-        route_handlers=HANDLERS,
-        dependencies={"speaker": Provide(lambda: speaker, sync_to_thread=False)},
-        lifespan=[lifespan],
-        exception_handlers={
-            MoreError: handle_more_error,
-            HTTPException: handle_http_error,
-            Exception: handle_bug,
-        },
-        before_send=[add_request_id],
-        cors_config=CORSConfig(
-            allow_origins=list(settings.server.cors_origins),
-            expose_headers=["x-request-id", "x-seed", "x-guards", "retry-after", "retry-after-ms"],
-        ),
-        request_max_body_size=settings.limits.body_bytes,
-        openapi_config=None,
-        logging_config=None,
-    )
+    async def _start(self) -> None:
+        try:
+            await self.speaker.start()
+            await self._services.follow(self.speaker.registry.snapshot)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - handed to whoever runs the server
+            self._on_started(error)
+        else:
+            self._on_started(None)
 
 
-async def _tell(speaker: Speaker, on_started: Callable[[BaseException | None], None]) -> None:
-    try:
-        await speaker.start()
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:  # noqa: BLE001 - handed to whoever runs the server
-        on_started(error)
-    else:
-        on_started(None)
+def _router(plugin: str, handlers: Sequence[Any]) -> Router:
+    """A plugin's routes; what its code raises is answered with its name."""
+
+    def failed(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        return handle_more_error(request, PluginFailure(plugin, f"{type(error).__name__}: {error}"))
+
+    theirs: dict[int | type[Exception], Any] = {
+        MoreError: handle_more_error,
+        HTTPException: handle_http_error,
+        Exception: failed,
+    }
+    return Router(path="/", route_handlers=handlers, exception_handlers=theirs, opt={"plugin": plugin})

@@ -4,13 +4,20 @@ MoreError                       500 server_error
 ├── BadInput                    400 invalid_value         the request names `param`
 │   ├── VoiceNotFound           404 voice_not_found
 │   ├── ModelNotFound           404 model_not_found
+│   ├── PluginNotFound          404 plugin_not_found
+│   ├── KeyNotFound             404 key_not_found
 │   ├── RouteNotFound           404 not_found
 │   ├── MethodNotAllowed        405 method_not_allowed
 │   └── TooLarge                413 payload_too_large
+├── NotAuthenticated            401 invalid_api_key       no key was shown, or a wrong one
+├── NotAllowed                  403 insufficient_scope    the key is right and not enough
+│   └── ForeignPage             403 foreign_page          what may be another site's page asks for administration
 ├── Busy                        429 rate_limit_exceeded   with retry_after
 ├── Unavailable                 503 server_busy           with retry_after
-│   └── ModelLoading            503 model_loading
+│   ├── ModelLoading            503 model_loading
+│   └── KeysUnreadable          503 keys_unreadable       stops the start; later nobody is let in
 ├── EngineFailure               500 server_error          the device or the model failed
+├── PluginFailure               500 plugin_error          a plugin failed, which the text names
 ├── BrokenVoice                 500 broken_voice          a voice's reference cannot be used
 ├── StorageError                500 storage_error         a file cannot be read or written
 ├── SettingsError               stops the start
@@ -59,6 +66,20 @@ class ModelNotFound(BadInput):
     code = "model_not_found"
 
 
+class PluginNotFound(BadInput):
+    """No plugin has this name."""
+
+    status = 404
+    code = "plugin_not_found"
+
+
+class KeyNotFound(BadInput):
+    """No key has this id."""
+
+    status = 404
+    code = "key_not_found"
+
+
 class RouteNotFound(BadInput):
     """No such path."""
 
@@ -80,8 +101,30 @@ class TooLarge(BadInput):
     code = "payload_too_large"
 
 
+class NotAuthenticated(MoreError):
+    """The request shows no key, or none that is known."""
+
+    status = 401
+    code = "invalid_api_key"
+    kind = "invalid_request_error"
+
+
+class NotAllowed(MoreError):
+    """Who asks is known, and may not do this."""
+
+    status = 403
+    code = "insufficient_scope"
+    kind = "invalid_request_error"
+
+
+class ForeignPage(NotAllowed):
+    """While there is no key, administration is refused to whatever may be a page of another site in a browser."""
+
+    code = "foreign_page"
+
+
 class Busy(MoreError):
-    """The queue is full."""
+    """The queue is full, or a key's own limit is reached."""
 
     status = 429
     code = "rate_limit_exceeded"
@@ -101,8 +144,25 @@ class ModelLoading(Unavailable):
     code = "model_loading"
 
 
+class KeysUnreadable(Unavailable):
+    """The file of keys is damaged or out of reach, so nobody can be told from anybody else."""
+
+    code = "keys_unreadable"
+
+
 class EngineFailure(MoreError):
     """The device or the model failed while speaking."""
+
+
+class PluginFailure(MoreError):
+    """Code of a plugin raised, hung, or gave something that cannot be used."""
+
+    code = "plugin_error"
+
+    def __init__(self, plugin: str, reason: str) -> None:
+        super().__init__(f"the plugin {plugin} failed: {reason}")
+        self.plugin = plugin
+        self.reason = reason
 
 
 class BrokenVoice(MoreError):

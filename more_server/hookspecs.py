@@ -24,6 +24,9 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 class Server(Protocol):
     """The running server, as services and routes of plugins see it."""
 
+    settings: Any
+    """The server's own, to be read."""
+
     async def resolve(self, request: SpeechRequest, request_id: str) -> Utterance:
         """Settle what a request left open. Raises BadInput and its kin, Busy or Unavailable."""
 
@@ -34,7 +37,7 @@ class Server(Protocol):
         """Encoded audio of a request as it is made: mp3, opus, aac, flac, wav or pcm."""
 
     def all_voices(self) -> list[Voice]:
-        """Every voice, in order of id."""
+        """Every voice, in order of id. Blocks."""
 
     async def prepare(self, voice: Voice) -> None:
         """Work out ahead what the first request for a voice would wait for. Raises BrokenVoice."""
@@ -99,12 +102,13 @@ class VoiceStore(ABC):
         """Remove a voice. Raises VoiceNotFound, or BadInput for one that must stay."""
         raise self._refusal()
 
+    @abstractmethod
     def read_derived(self, key: str) -> bytes | None:
         """What was kept under a key (64 hexadecimal digits); None where there is nothing or it cannot be read."""
-        return None
 
+    @abstractmethod
     def write_derived(self, key: str, content: bytes) -> None:
-        """Keep something that can be worked out again."""
+        """Keep something that can be worked out again; a store whose voices cannot be written keeps it too."""
 
     def _refusal(self) -> BadInput:
         return BadInput(f"the voices of the store {self.name!r} can be neither changed nor removed", param="voice")

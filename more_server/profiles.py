@@ -1,25 +1,107 @@
-"""The quality profiles that ship, as data."""
+"""Profiles of plugins, and those that an administrator makes of them while the server runs."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from more_server.errors import BadInput, SettingsError, StorageError, allowed, shown
+from more_server.files import locked, write_file
+from more_server.registry import Snapshot
 from more_server.speech import Profile
 
-# XTTS-v2's own config gives top_k 50 and repetition penalty 5; temperatures and top_p are DESIGN's.
-# With nano, ten sentences, seeds fixed: all three profiles have 9-10 of 10 nearest to their own reading.
-PROFILES: Mapping[str, Profile] = MappingProxyType(
-    {
-        profile.name: profile
-        for profile in (
-            Profile(name="fast", temperature=0.7, top_p=0.85, speed=1.2),
-            Profile(name="balanced", temperature=0.75, top_p=0.9, speed=1.0),
-            Profile(name="high_quality", temperature=0.6, top_p=0.95, speed=0.95, retries=3, self_check=True),
-        )
-    }
-)
-
-QUALITY_OF_MODEL: Mapping[str, str] = MappingProxyType({"tts-1": "fast", "tts-1-hd": "high_quality"})
+QUALITY_OF_MODEL: tuple[tuple[str, str], ...] = (("tts-1", "fast"), ("tts-1-hd", "high_quality"))
 """OpenAI's model names that stand for a quality."""
 
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
 """OpenAI's model names, all of them spoken by the model that serves."""
+
+
+class Made(msgspec.Struct, forbid_unknown_fields=True):
+    """A profile made by an administrator, as it is kept: a later change of its base reaches it."""
+
+    base: str
+    changes: dict[str, Any]
+    """Fields that differ from the base."""
+
+
+class ProfileBook:
+    """Looks profiles up, and keeps those that were made while the server ran."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises SettingsError where `profiles.json` in the folder cannot be used."""
+        self._path = folder / "profiles.json"
+        try:
+            self.made = msgspec.json.decode(self._path.read_bytes(), type=dict[str, Made])
+        except FileNotFoundError:
+            self.made = {}
+        except (OSError, msgspec.DecodeError) as error:
+            raise SettingsError(f"{self._path} cannot be used: {error}; mend it, or move it away") from error
+
+    def names(self, snapshot: Snapshot) -> list[str]:
+        """Of all profiles, those made last."""
+        return [*snapshot.profiles, *(name for name in self.made if name not in snapshot.profiles)]
+
+    def find(self, name: str, snapshot: Snapshot) -> Profile:
+        """The profile of this name. Raises BadInput listing what exists, or where its base is gone."""
+        if profile := snapshot.profiles.get(name):
+            return profile
+        made = self.made.get(name)
+        if made is None:
+            raise BadInput(
+                f"there is no quality {shown(name)}; there are: {allowed(self.names(snapshot))}", param="quality"
+            )
+        if made.base not in self.names(snapshot):
+            raise BadInput(f"the quality {name} is made of {made.base}, which is gone with its plugin", param="quality")
+        return self.find(made.base, snapshot).derived(name, made.changes)
+
+    def create(self, name: str, base: str, changes: Mapping[str, Any], snapshot: Snapshot) -> Profile:
+        """Keep a new profile. Raises BadInput naming the field; StorageError."""
+        if name in self.names(snapshot):
+            raise BadInput(f"there is a profile {shown(name)} already; change it with PATCH", param="name")
+        return self._keep(name, Made(base, dict(changes)), snapshot)
+
+    def change(self, name: str, changes: Mapping[str, Any], snapshot: Snapshot) -> Profile:
+        """Change some fields of a made profile; null is as the base has it. Raises as `create`, and for others'."""
+        made = self._own(name, snapshot)
+        kept = made.changes | dict(changes)
+        return self._keep(
+            name, Made(made.base, {field: value for field, value in kept.items() if value is not None}), snapshot
+        )
+
+    def delete(self, name: str, snapshot: Snapshot) -> None:
+        """Forget a made profile. Raises BadInput while another one is made of it."""
+        self._own(name, snapshot)
+        if users := [other for other, made in self.made.items() if made.base == name]:
+            raise BadInput(f"{name} is the base of {allowed(users)}; delete those first", param="name")
+        self._write(lambda made: {other: one for other, one in made.items() if other != name})
+
+    def _own(self, name: str, snapshot: Snapshot) -> Made:
+        if name in self.made:
+            return self.made[name]
+        if name in snapshot.profiles:
+            raise BadInput(
+                f"the profile {name} comes from a plugin; make one of your own with it as `base`", param="name"
+            )
+        raise BadInput(f"there is no profile {shown(name)}; yours are: {allowed(self.made)}", param="name")
+
+    def _keep(self, name: str, made: Made, snapshot: Snapshot) -> Profile:
+        if made.base not in self.names(snapshot):
+            raise BadInput(
+                f"base: there is no profile {shown(made.base)}; there are: {allowed(self.names(snapshot))}",
+                param="base",
+            )
+        profile = snapshot.check(self.find(made.base, snapshot).derived(name, made.changes))
+        self._write(lambda others: others | {name: made})
+        return profile
+
+    def _write(self, change: Callable[[dict[str, Made]], dict[str, Made]]) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(self._path):
+                changed = change(self.made)
+                write_file(self._path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
+        except OSError as error:
+            raise StorageError(f"{self._path} cannot be written: {error.strerror or error}") from error
+        self.made = changed

@@ -2,10 +2,12 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from more_server.errors import BadInput, shown
@@ -94,26 +96,39 @@ def check_reference_name(name: str) -> str:
     return name
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A quality profile: the sole owner of every sampling parameter."""
 
-    name: str
-    temperature: float
-    top_p: float
+    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,63}$")]
+    temperature: Annotated[float, Meta(gt=0, le=2)]
+    top_p: Annotated[float, Meta(gt=0, le=1)]
     """Smallest set of codes whose probabilities sum to this is kept."""
-    top_k: int = 50
-    repetition_penalty: float = 5.0
+    top_k: Annotated[int, Meta(ge=1, le=1024)] = 50
+    repetition_penalty: Annotated[float, Meta(ge=1, le=20)] = 5.0
     """Divides positive logits of codes already spoken; 1 leaves them alone."""
-    speed: float = 1.0
+    speed: Annotated[float, Meta(ge=0.25, le=4)] = 1.0
     """Tempo of the result against the model's own; the pitch stays."""
-    first_segment_tokens: int = 60
+    first_segment_tokens: Annotated[int, Meta(ge=5, le=1000)] = 60
     """Token limit of an utterance's first segment: a short one is heard sooner."""
-    retries: int = 2
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
     """Further seeds tried for a segment that came out wrong while nothing of it was handed over."""
     self_check: bool = False
     """Hand segments over only when they are whole and no guard finds fault with them, or the retries are used up."""
     post_processors: tuple[str, ...] = ()
     """What the audio goes through, in order: the name of a plugin, or `plugin.name` where it offers several."""
+
+    def derived(self, name: str, changes: Mapping[str, Any]) -> "Profile":
+        """Another profile that differs in `changes`. Raises BadInput naming the field and what is allowed."""
+        if unknown := sorted(set(changes) - (set(self.__struct_fields__) - {"name"})):
+            fields = ", ".join(field for field in self.__struct_fields__ if field != "name")
+            raise BadInput(f"a profile has no {shown(unknown[0])}; it has: {fields}", param=unknown[0])
+        try:
+            values = msgspec.to_builtins(self) | dict(changes) | {"name": name}
+            return msgspec.convert(values, Profile, strict=False)
+        except msgspec.ValidationError as error:
+            what, _, path = str(error).partition(" - at `$")
+            field = path.rstrip("`").lstrip(".").partition("[")[0]
+            raise BadInput(f"{field}: {what[0].lower()}{what[1:]}", param=field) from error
 
 
 class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,84 +1,69 @@
-"""Voices in folders: <id>/voice.toml beside the reference clips, and their latents cached by content."""
+"""Voices of all stores and of the model that speaks: listed, found by name, mixed by name, added and changed."""
 
-import hashlib
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 import numpy as np
-import tomli_w
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+import structlog
+from safetensors.numpy import load_file
 
 from more_server.audio.read import read, trim_silence
-from more_server.errors import BadInput, TooLarge, VoiceNotFound, allowed, shown
-from more_server.files import locked, remove_folder, staged_folder, sweep, write_file
-from more_server.settings import LimitSettings, bundled_dir
-from more_server.speech import Voice, VoiceLatents
+from more_server.errors import BadInput, MoreError, PluginFailure, TooLarge, VoiceNotFound, allowed, shown
+from more_server.hookspecs import Listing, VoiceStore
+from more_server.registry import Hung, Registry, within
+from more_server.settings import LimitSettings
+from more_server.speech import Audio, Voice, VoiceLatents, check_voice_id
 
 OPENAI_VOICES = frozenset(
     "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()  # noqa: SIM905
 )
 """OpenAI's names (openai-python 3.54), which clients send without asking; one nobody claims is the default voice."""
-BUNDLED_VOICES = ("linden", "rowan")
-
-ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 REFERENCE_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".opus", ".flac", ".webm"})
-
 SHORTEST_REFERENCE_SECONDS = 1.0
 """XTTS drops chunks below 0.33 s; below a second there is hardly a voice to copy."""
 CHECK_SAMPLE_RATE = 24_000
+MOST_MIXED = 8
+"""Voices in one mixture: each may have to be conditioned before anything is heard."""
+
+Result = TypeVar("Result")
+Shares = tuple[tuple[float, Voice], ...]
+"""What a voice is spoken as: weights, which sum to 1, and voices."""
+log = structlog.get_logger("more_server.voices")
 
 
-class VoiceMetadata(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What voice.toml may hold."""
+class VoiceView:
+    """All voices at one moment, in order of id."""
 
-    name: str = ""
-    """Shown to people; empty: the id."""
-    languages: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    description: str = ""
-    licence: str = ""
-    consent: str = ""
-    source: str = ""
+    def __init__(self, voices: Sequence[Voice], problems: Sequence[str]) -> None:
+        self.voices = tuple(sorted(voices, key=lambda voice: voice.id))
+        self.problems = tuple(problems)
+        """A sentence for each voice and each store that cannot be used."""
 
-
-class VoiceLibrary:
-    """Voices of several folders, the first one writable and shadowing the others, and of the model itself.
-
-    The folders are looked at for every call, so a voice added by hand is there at once.
-    """
-
-    def __init__(self, folders: Sequence[Path], studio: Mapping[str, VoiceLatents] | None = None) -> None:
-        self._folders = tuple(folders)
-        self.studio = dict(studio or {})
-        """Voices that the model carries as latents, by id."""
-        self._read: dict[Path, tuple[Any, Voice]] = {}
-
-    def all(self) -> list[Voice]:
-        """All voices in order of id; folders that cannot be read are left out (`problems` tells why)."""
-        return self._scan()[0]
-
-    def problems(self) -> list[str]:
-        """A sentence for each voice folder that cannot be used."""
-        return self._scan()[1]
-
-    def find(self, name: str) -> Voice:
+    def find(self, name: str, param: str = "voice") -> Voice:
         """The voice with this id, alias or name, in any case. Raises VoiceNotFound listing what exists."""
-        voices, wanted = self.all(), name.strip().lower()
+        wanted = name.strip().lower()
         for names in (lambda v: (v.id,), lambda v: v.aliases, lambda v: (v.name.lower(),)):
-            for voice in voices:
+            for voice in self.voices:
                 if wanted in names(voice):
                     return voice
         raise VoiceNotFound(
-            f"there is no voice {shown(name)}; there are: {allowed(voice.id for voice in voices)}", param="voice"
+            f"there is no voice {shown(name)}; there are: {allowed(voice.id for voice in self.voices)}", param=param
         )
 
-    def resolve(self, name: str | None, default: str) -> Voice:
-        """The voice that a request means; none, or one of OpenAI's names that nobody claims, is the default."""
+    def resolve(self, name: str | None, default: str) -> Shares:
+        """What a request means by `name`: a voice, or a mixture such as `a+b` or `a(2)+b(1)`.
+
+        None, or one of OpenAI's names that nobody claims, is the default voice. Raises VoiceNotFound or BadInput.
+        """
+        if name and "+" in name:
+            return self._mixture(name)
+        return ((1.0, self._single(name, default)),)
+
+    def _single(self, name: str | None, default: str) -> Voice:
         if name:
             try:
                 return self.find(name)
@@ -87,107 +72,178 @@ class VoiceLibrary:
                     raise
         if default:
             return self.find(default)
-        if voices := self.all():
-            return voices[0]
+        if self.voices:
+            return self.voices[0]
         raise VoiceNotFound("no voice is installed; add one with `more-server voices add NAME CLIP`", param="voice")
 
-    def add(
-        self, voice_id: str, clips: Sequence[tuple[str, bytes]], metadata: VoiceMetadata, limits: LimitSettings
-    ) -> Voice:
-        """Write a voice, all of it or nothing. clips: suffix (such as `.wav`) and content of each reference.
+    def _mixture(self, name: str) -> Shares:
+        parts = name.split("+")
+        if len(parts) > MOST_MIXED:
+            raise BadInput(f"voice mixes {len(parts)} voices; at most {MOST_MIXED} are allowed", param="voice")
+        weighed = [_weighed(part, name) for part in parts]
+        total = sum(weight for weight, _ in weighed)
+        if not total > 0:
+            raise BadInput(f"the weights of {shown(name)} are all 0", param="voice")
+        shares: dict[str, tuple[float, Voice]] = {}
+        for weight, one in weighed:
+            voice = self.find(one)
+            before = shares[voice.id][0] if voice.id in shares else 0.0
+            shares[voice.id] = (before + weight / total, voice)
+        return tuple(share for share in shares.values() if share[0] > 0)
 
-        Raises BadInput or TooLarge for an id that does not fit or is taken, and for a clip that cannot serve.
+
+def mixed_voice(shares: Shares) -> Voice:
+    """The voice of a mixture, as logs and listings name it; a single share is that voice itself."""
+    if len(shares) == 1:
+        return shares[0][1]
+    name = "+".join(f"{voice.id}({weight:.3g})" for weight, voice in shares)
+    # One way for all languages that some part speaks; the heaviest part's first.
+    heaviest = sorted(shares, key=lambda share: -share[0])
+    languages = dict.fromkeys(language for _, voice in heaviest for language in voice.languages)
+    return Voice(id=name, name=name, languages=tuple(languages))
+
+
+def _weighed(part: str, whole: str) -> tuple[float, str]:
+    matched = re.fullmatch(r"\s*([^()]+?)\s*(?:\(\s*(\d{1,6}(?:\.\d{0,6})?)\s*\))?\s*", part)
+    if not matched:
+        raise BadInput(f"voice {shown(whole)} cannot be read; mixtures are written a+b or a(2)+b(1)", param="voice")
+    return float(matched[2] or 1), matched[1]
+
+
+class VoiceLibrary:
+    """The voices of the registry's stores. Methods block; call them off the event loop.
+
+    A store that fails or hangs is told in `problems` and on its plugin's row; the others go on.
+    """
+
+    def __init__(self, registry: Registry, plugin_seconds: float) -> None:
+        self._registry = registry
+        self._seconds = plugin_seconds
+
+    def view(self, studio: Mapping[str, VoiceLatents] | None = None) -> VoiceView:
+        """All voices as they are now, an earlier store's before a later one's, `studio` voices of the model last."""
+        voices = {one: Voice(id=one, name=one.replace("-", " ").title(), fixed=True) for one in studio or {}}
+        problems: list[str] = []
+        for plugin, store in reversed(self._registry.snapshot.stores):
+            try:
+                listing = self._listing(plugin, store)
+            except MoreError as error:
+                problems.append(f"store {store.name}: {error.message}")
+                continue
+            voices |= {voice.id: voice for voice in listing.voices}
+            problems += listing.problems
+        return VoiceView(list(voices.values()), problems)
+
+    def _listing(self, plugin: str, store: VoiceStore) -> Listing:
+        listing = self._asked(plugin, store.list)
+        if not isinstance(listing, Listing):
+            raise PluginFailure(plugin, f"list of the store {store.name} gave a {type(listing).__name__}, no Listing")
+        return listing
+
+    def store(self, name: str = "") -> tuple[str, VoiceStore]:
+        """Plugin and store of this name; without one, where new voices go. Raises BadInput."""
+        stores = self._registry.snapshot.stores
+        for plugin, store in stores:
+            if store.name == name if name else store.writable:
+                return plugin, store
+        names = allowed(store.name for _, store in stores)
+        what = f"there is no store {shown(name)}" if name else "no store can be written"
+        raise BadInput(f"{what}; there are: {names}", param="store")
+
+    def clips(self, voice: Voice) -> dict[str, bytes]:
+        """Content of its references, by name. Raises VoiceNotFound or what the store fails with."""
+        if not voice.references:
+            return {}
+        plugin, store = self.store(voice.store)
+        return {name: self._asked(plugin, partial(store.read, voice.id, name)) for name in voice.references}
+
+    def add(self, voice: Voice, clips: Mapping[str, bytes], store_name: str = "") -> Voice:
+        """Keep a new voice with clips that were checked (`check_clip`), all of it or nothing.
+
+        Raises BadInput for an id that does not fit or is taken.
         """
-        check_voice_id(voice_id)
-        self._check_free(voice_id)
-        if not clips:
-            raise BadInput("a voice needs at least one reference clip", param="audio_sample")
-        for suffix, content in clips:
-            check_clip(suffix, content, limits)
-        target = self._folders[0] / voice_id
-        with locked(target):
-            self._check_free(voice_id)
-            sweep(target)
-            with staged_folder(target) as folder:
-                for number, (suffix, content) in enumerate(clips, start=1):
-                    (folder / f"reference-{number}{suffix}").write_bytes(content)
-                (folder / "voice.toml").write_text(metadata_toml(metadata), "utf-8")
-        return self.find(voice_id)
+        check_voice_id(voice.id)
+        plugin, store = self.store(store_name)
+        if not store.writable:
+            raise BadInput(f"the store {store.name!r} cannot be written", param="store")
+        if any(known.id == voice.id for known in self.view().voices):
+            raise BadInput(f"a voice {voice.id!r} exists already; remove it first or choose another name", param="name")
+        self._asked(plugin, lambda: store.write(voice, clips))
+        return self.find(voice.id)
 
-    def _check_free(self, voice_id: str) -> None:
-        if any(voice.id == voice_id for voice in self.all()) or (self._folders[0] / voice_id).exists():
-            raise BadInput(f"a voice {voice_id!r} exists already; remove it first or choose another name", param="name")
+    def find(self, voice_id: str) -> Voice:
+        """The voice with this very id. Raises VoiceNotFound."""
+        view = self.view()
+        for voice in view.voices:
+            if voice.id == voice_id:
+                return voice
+        raise VoiceNotFound(
+            f"there is no voice {shown(voice_id)}; there are: {allowed(voice.id for voice in view.voices)}",
+            param="voice",
+        )
+
+    def update(self, voice: Voice) -> Voice:
+        """Replace what is known of a voice. Raises BadInput or VoiceNotFound."""
+        plugin, store = self._changeable(voice)
+        self._asked(plugin, lambda: store.update(voice))
+        return self.find(voice.id)
+
+    def rename(self, voice_id: str, new_id: str) -> Voice:
+        """Give a voice another id; whatever happens in between, one of the two is there whole."""
+        voice = self.find(voice_id)
+        self._changeable(voice)
+        made = self.add(msgspec.structs.replace(voice, id=new_id), self.clips(voice), voice.store)
+        self.remove(voice_id)
+        return made
 
     def remove(self, voice_id: str) -> None:
-        """Delete a voice of the writable folder. Raises VoiceNotFound or BadInput."""
-        voice = next((voice for voice in self.all() if voice.id == voice_id), None)
-        if voice is None:
-            raise VoiceNotFound(
-                f"there is no voice {shown(voice_id)}; there are: {allowed(v.id for v in self.all())}", param="voice"
-            )
-        folder = voice.references[0].parent if voice.references else None
-        if folder is None or folder.parent != self._folders[0] or _is_shipped(folder):
-            raise BadInput(f"the voice {voice_id!r} came with the model or the program; it stays", param="voice")
-        with locked(folder):
-            remove_folder(folder)
+        """Delete a voice. Raises VoiceNotFound, or BadInput for one that stays."""
+        voice = self.find(voice_id)
+        plugin, store = self._changeable(voice)
+        self._asked(plugin, lambda: store.delete(voice.id))
 
-    def _scan(self) -> tuple[list[Voice], list[str]]:
-        voices = {voice_id: Voice(id=voice_id, name=voice_id.replace("-", " ").title()) for voice_id in self.studio}
-        problems = []
-        for home in reversed(self._folders):
-            for folder in sorted(home.iterdir()) if home.is_dir() else []:
-                if folder.name.startswith(".") or not folder.is_dir():
-                    continue
-                try:
-                    voices[folder.name] = self._voice(folder)
-                except (OSError, ValueError) as error:
-                    problems.append(f"voice {folder.name}: {error}")
-        return [voices[voice_id] for voice_id in sorted(voices)], problems
+    def _changeable(self, voice: Voice) -> tuple[str, VoiceStore]:
+        if voice.fixed or not voice.store:
+            raise BadInput(f"the voice {voice.id!r} came with the model or the program; it stays", param="voice")
+        return self.store(voice.store)
 
-    def _voice(self, folder: Path) -> Voice:
-        path = folder / "voice.toml"
-        if not ID_PATTERN.fullmatch(folder.name):
-            raise ValueError(f"{folder}: {ID_RULE}")
-        stamp = (path.stat().st_mtime_ns, folder.stat().st_mtime_ns)
-        if (known := self._read.get(folder)) and known[0] == stamp:
-            return known[1]
-        metadata = msgspec.convert(tomllib.loads(path.read_text("utf-8")), VoiceMetadata)
-        references = tuple(
-            sorted(clip for clip in folder.iterdir() if clip.suffix.lower() in REFERENCE_SUFFIXES and clip.is_file())
-        )
-        if not references:
-            raise ValueError(f"{folder} holds no reference clip ({allowed(REFERENCE_SUFFIXES)})")
-        aliases = tuple(alias.lower() for alias in metadata.aliases)
-        fields = msgspec.structs.asdict(metadata) | {"name": metadata.name or folder.name, "aliases": aliases}
-        voice = Voice(id=folder.name, references=references, **fields)
-        self._read[folder] = (stamp, voice)
-        return voice
+    def read_derived(self, voice: Voice, key: str) -> bytes | None:
+        """What was worked out for a voice and kept under a key, if it is there; a store that fails has nothing."""
+        plugin, store = self.store(voice.store)
+        try:
+            return self._asked(plugin, lambda: store.read_derived(key))
+        except MoreError as error:
+            log.warning("nothing read from the cache of a store", store=store.name, reason=error.message)
+            return None
+
+    def write_derived(self, voice: Voice, key: str, content: bytes) -> None:
+        """Keep what can be worked out again; a store that fails loses it."""
+        plugin, store = self.store(voice.store)
+        try:
+            self._asked(plugin, lambda: store.write_derived(key, content))
+        except MoreError as error:
+            log.warning("not cached", store=store.name, voice_id=voice.id, reason=error.message)
+
+    def _asked(self, plugin: str, work: Callable[[], Result]) -> Result:
+        try:
+            return within(self._seconds, work)
+        except Hung as error:
+            self._registry.report(plugin, str(error), hung=True)
+            raise PluginFailure(plugin, str(error)) from error
+        except MoreError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            self._registry.report(plugin, reason)
+            raise PluginFailure(plugin, reason) from error
 
 
-def _is_shipped(folder: Path) -> bool:
-    """Whether a folder came with the program; in a checkout the shipped voices lie beside a user's own."""
-    return folder.name in BUNDLED_VOICES and folder.parent.resolve() == (bundled_dir() / "voices").resolve()
-
-
-ID_RULE = "a voice's name is 1 to 64 lower-case letters, digits, '-' and '_', beginning with a letter or digit"
-
-
-def check_voice_id(voice_id: str) -> None:
-    """Raises BadInput unless the id can be a folder's name everywhere."""
-    if not ID_PATTERN.fullmatch(voice_id):
-        raise BadInput(f"{shown(voice_id)} cannot be a voice's name: {ID_RULE}", param="name")
-
-
-def metadata_toml(metadata: VoiceMetadata) -> str:
-    """voice.toml's text."""
-    return tomli_w.dumps({name: value for name, value in msgspec.structs.asdict(metadata).items() if value})
-
-
-def check_clip(suffix: str, content: bytes, limits: LimitSettings) -> None:
-    """Raises BadInput or TooLarge unless the clip can be read and holds enough speech."""
+def check_clip(suffix: str, content: bytes, limits: LimitSettings) -> Audio:
+    """The clip's audio at CHECK_SAMPLE_RATE. Raises BadInput or TooLarge unless it is read and holds enough speech."""
     if suffix not in REFERENCE_SUFFIXES:
         raise BadInput(
-            f"a reference cannot be a {suffix or 'nameless'} file; allowed are {allowed(REFERENCE_SUFFIXES)}",
+            f"a reference cannot be a {shown(suffix) if suffix else 'nameless'} file; "
+            f"allowed are {allowed(REFERENCE_SUFFIXES)}",
             param="audio_sample",
         )
     audio = read(
@@ -204,6 +260,20 @@ def check_clip(suffix: str, content: bytes, limits: LimitSettings) -> None:
             "6 to 30 s of clean speech are good",
             param="audio_sample",
         )
+    return audio
+
+
+def named_clips(contents: Sequence[tuple[str, bytes]], limits: LimitSettings) -> dict[str, bytes]:
+    """Checked clips under the names that a new voice gives them. contents: suffix, such as `.wav`, and content."""
+    if not contents:
+        raise BadInput("a voice needs at least one reference clip", param="audio_sample")
+    if len(contents) > limits.voice_references:
+        raise BadInput(
+            f"{len(contents)} reference clips; at most {limits.voice_references} are allowed", param="audio_sample"
+        )
+    for suffix, content in contents:
+        check_clip(suffix, content, limits)
+    return {f"reference-{number:02}{suffix}": content for number, (suffix, content) in enumerate(contents, start=1)}
 
 
 def read_clip(path: Path, limits: LimitSettings) -> bytes:
@@ -216,43 +286,6 @@ def read_clip(path: Path, limits: LimitSettings) -> bytes:
     if len(content) > limits.reference_bytes:
         raise TooLarge(f"{path} is larger than {limits.reference_bytes} bytes", param="audio_sample")
     return content
-
-
-class LatentCache:
-    """Latents on disk, by the hash of references, model and parameters; losing it costs time, nothing else."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    @staticmethod
-    def key(voice: Voice, fingerprint: str) -> str:
-        """Hash of the reference clips and of the model's fingerprint."""
-        digest = hashlib.sha256(fingerprint.encode())
-        for clip in voice.references:
-            digest.update(hashlib.sha256(clip.read_bytes()).digest())
-        return digest.hexdigest()
-
-    def read(self, key: str) -> VoiceLatents | None:
-        """Latents for a key; None where there are none or the file is damaged."""
-        try:
-            tensors = load_file(self._path(key))
-            return VoiceLatents(tensors["conditioning"], tensors["speaker_embedding"])
-        except (OSError, SafetensorError, KeyError):
-            return None
-
-    def write(self, key: str, latents: VoiceLatents) -> None:
-        """Keep latents; a reader never sees half a file."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        content = save(
-            {
-                "conditioning": np.ascontiguousarray(latents.conditioning),
-                "speaker_embedding": np.ascontiguousarray(latents.speaker_embedding),
-            }
-        )
-        write_file(self._path(key), content)
-
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{key}.safetensors"
 
 
 def read_studio_voices(model_dir: Path) -> dict[str, VoiceLatents]:

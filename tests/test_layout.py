@@ -17,20 +17,22 @@ ROOT = Path(__file__).resolve().parent.parent
 # The server, lowest layer first. A unit is a module of more_server or a package in it with all that is inside.
 LAYERS = (
     ("errors", "speech", "settings"),
-    ("hookspecs", "text", "audio", "files", "logs", "profiles"),
-    ("registry", "xtts"),
-    ("engine", "models", "voices"),
-    ("speak", "jobs"),
+    ("files", "logs", "text", "audio", "hookspecs"),
+    ("registry", "xtts", "keys", "audit"),
+    ("engine", "models", "voices", "profiles", "chain"),
+    ("speak", "voiceprints", "jobs"),
     ("web",),
     ("app", "cluster", "cli", "testing"),
 )
 # A unit imports from lower layers; within its own layer, only this.
 BESIDE = {
+    ("speech", "errors"),  # names that cannot be are BadInput
+    ("speak", "voiceprints"),
     ("settings", "errors"),  # a setting that does not fit is a SettingsError
     ("cli", "app"),  # `serve` runs what app.py wires
 }
 # In more_server/__init__.py: what plugins see, so nothing but the words and the errors.
-FRONT = {"errors", "speech"}
+FRONT = {"errors", "files", "hookspecs", "speech"}
 
 WITHOUT_TORCH = ("scheduler", "slots", "sequence", "guards", "breaker")
 USERS_OF_COQUI = {"more_server/xtts/load.py", "more_server/xtts/torchaudio_shim.py"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from rich.text import Text
 
-from more_server.cli.output import console, settings
+from more_server.cli.output import console, settings, voices
 from more_server.settings import Settings
 
 
@@ -113,13 +113,11 @@ def _installed_xtts(loaded: Settings) -> bool:
 
 
 def _voices(loaded: Settings) -> Iterator[Finding]:
-    from more_server.voices import VoiceLibrary
-
-    library = VoiceLibrary(loaded.voice_dirs)
-    names = [voice.id for voice in library.all()]
+    view = voices(loaded).view()
+    names = [voice.id for voice in view.voices]
     if names:
         yield Finding("voices", " ".join(names))
     else:
         yield Finding("voices", "none", "more-server voices add NAME CLIP")
-    for problem in library.problems():
+    for problem in view.problems:
         yield Finding("voices", problem, "mend or delete that folder")

@@ -1,16 +1,31 @@
 """What commands have in common: settings, a console, and sizes in words."""
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.table import Table
 
 from more_server.settings import Settings, load
 
-__all__ = ("console", "settings", "size", "table")
+if TYPE_CHECKING:
+    from more_server.voices import VoiceLibrary
+
+__all__ = ("console", "settings", "size", "table", "voices")
 
 
 def settings() -> Settings:
     """Settings of this command. Raises SettingsError."""
     return load()
+
+
+def voices(loaded: Settings) -> "VoiceLibrary":
+    """The voices of all stores. Raises SettingsError."""
+    from more_server.registry import Registry
+    from more_server.voices import VoiceLibrary
+
+    registry = Registry(loaded)
+    registry.open(None)
+    return VoiceLibrary(registry, loaded.plugin_seconds)
 
 
 def console() -> Console:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from more_server.cli.output import console, settings, table
+from more_server.cli.output import console, settings, table, voices
 
 app = App(name="voices", help="List, add and remove voices.", help_format="plaintext")
 
@@ -13,16 +13,16 @@ app = App(name="voices", help="List, add and remove voices.", help_format="plain
 def list_voices() -> None:
     """Show the voices and the names they answer to."""
     from more_server.models import serving_model
-    from more_server.voices import VoiceLibrary, read_studio_voices
+    from more_server.voices import read_studio_voices
 
     loaded = settings()
-    library = VoiceLibrary(loaded.voice_dirs, read_studio_voices(serving_model(loaded)))
-    made = table("voice", "languages", "also called", "licence", "description")
-    for voice in library.all():
+    view = voices(loaded).view(read_studio_voices(serving_model(loaded)))
+    made = table("voice", "languages", "also called", "store", "licence", "description")
+    for voice in view.voices:
         languages, aliases = " ".join(voice.languages), " ".join(voice.aliases)
-        made.add_row(voice.id, languages, aliases, voice.licence, voice.description)
+        made.add_row(voice.id, languages, aliases, voice.store or "the model", voice.licence, voice.description)
     console().print(made)
-    for problem in library.problems():
+    for problem in view.problems:
         console().print(problem, style="red")
 
 
@@ -37,6 +37,7 @@ def add(
     licence: str = "",
     consent: str = "",
     source: str = "",
+    store: str = "",
 ) -> None:
     """Clone a voice from recordings of it: 6 to 30 seconds of clean speech are good.
 
@@ -56,27 +57,32 @@ def add(
         Who agreed to the voice being cloned, and how.
     source
         Where the recordings come from.
+    store
+        Where to keep it; without it, the first store that can be written.
     """
     from more_server.errors import BadInput, allowed
+    from more_server.speech import Voice, check_voice_id
     from more_server.text import LANGUAGES, resolve_language
-    from more_server.voices import VoiceLibrary, VoiceMetadata, check_voice_id, read_clip
+    from more_server.voices import named_clips, read_clip
 
     loaded = settings()
-    check_voice_id(name)
     resolved = resolve_language(language) if language else None
     if language and resolved is None:
         raise BadInput(f"there is no language {language!r}; there are: {allowed(LANGUAGES)}", param="language")
-    metadata = VoiceMetadata(
+    check_voice_id(name)
+    contents = named_clips([(clip.suffix.lower(), read_clip(clip, loaded.limits)) for clip in clips], loaded.limits)
+    voice = Voice(
+        id=name,
         name=name.replace("-", " ").replace("_", " ").title(),
         languages=(resolved,) if resolved else (),
+        references=tuple(contents),
         description=description,
         licence=licence,
         consent=consent,
         source=source,
     )
-    contents = [(clip.suffix.lower(), read_clip(clip, loaded.limits)) for clip in clips]
-    voice = VoiceLibrary(loaded.voice_dirs).add(name, contents, metadata, loaded.limits)
-    console().print(f"{voice.id} can speak; its recordings are in {voice.references[0].parent}")
+    made = voices(loaded).add(voice, contents, store)
+    console().print(f"{made.id} can speak; its recordings are in the store {made.store}")
 
 
 @app.command
@@ -88,7 +94,5 @@ def remove(name: str, /) -> None:
     name
         An id of `more-server voices list`.
     """
-    from more_server.voices import VoiceLibrary
-
-    VoiceLibrary(settings().voice_dirs).remove(name)
+    voices(settings()).remove(name)
     console().print(f"{name} is gone")

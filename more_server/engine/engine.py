@@ -152,8 +152,8 @@ class Engine:
             loop.scheduler.add(stream)
             loop.wake.notify_all()
         try:
-            async for samples, actions in listener.pieces():
-                yield Audio(samples, rate, actions)
+            async for samples, actions, ends_segment in listener.pieces():
+                yield Audio(samples, rate, actions, ends_segment)
                 with loop.wake:
                     stream.samples_heard += len(samples)
                     loop.wake.notify_all()

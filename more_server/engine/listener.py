@@ -10,8 +10,8 @@ from more_server.engine.runner import Runner
 from more_server.speech import Samples
 
 Result = TypeVar("Result")
-Piece = tuple[Samples, tuple[str, ...]]
-"""Audio, and what guards did to it."""
+Piece = tuple[Samples, tuple[str, ...], bool]
+"""Audio, what guards did to it, and whether its segment ends with it."""
 
 
 class Mailbox:
@@ -21,8 +21,8 @@ class Mailbox:
         self._loop = loop
         self._queue: asyncio.Queue[Piece | BaseException | None] = asyncio.Queue()
 
-    def audio(self, samples: Samples, guards: tuple[str, ...]) -> None:
-        self._put((samples, guards))
+    def audio(self, samples: Samples, guards: tuple[str, ...], ends_segment: bool) -> None:
+        self._put((samples, guards, ends_segment))
 
     def end(self, error: BaseException | None) -> None:
         self._put(error)

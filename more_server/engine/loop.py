@@ -142,7 +142,9 @@ class Loop:
                 stream.handed_over(len(samples), self.scheduler.clock())
                 # A segment that was held back comes in one piece; its listener tells what he took by the piece.
                 for start in range(0, max(len(samples), 1), stream.sample_rate):
-                    stream.listener.audio(samples[start : start + stream.sample_rate], guards if not start else ())
+                    end = start + stream.sample_rate
+                    ends_segment = head.whole and end >= len(samples)
+                    stream.listener.audio(samples[start:end], () if start else guards, ends_segment)
             if not head.whole:
                 return
             stream.sequences.popleft()

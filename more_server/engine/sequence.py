@@ -16,7 +16,7 @@ GOLDEN = 0x9E3779B97F4A7C15
 class Listener(Protocol):
     """Where a stream's audio goes; called on the engine's thread, must not block."""
 
-    def audio(self, samples: Samples, guards: tuple[str, ...]) -> None: ...
+    def audio(self, samples: Samples, guards: tuple[str, ...], ends_segment: bool) -> None: ...
     def end(self, error: BaseException | None) -> None: ...
 
 
@@ -146,12 +146,12 @@ class Sequence:
             self.guards.append("silence")
 
     def hand_over(self) -> tuple[Samples, tuple[str, ...]] | None:
-        """Audio that the listener may have now, and what guards did; None while there is nothing."""
+        """Audio that the listener may have now, and what guards did; None while there is nothing to tell."""
         if self.held and not self.whole:
             return None
         samples = np.concatenate([np.zeros(0, np.float32), *self._made])
         guards, self._made, self.guards = tuple(self.guards), [], []
-        return (samples, guards) if len(samples) or guards else None
+        return (samples, guards) if len(samples) or guards or self.whole else None
 
 
 class Stream:

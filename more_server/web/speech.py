@@ -112,7 +112,7 @@ def _as_events(body: wire.SpeechBody) -> bool:
 
 async def encoded(speaker: Speaker, utterance: Utterance, kind: Format, report: Report) -> AsyncGenerator[bytes, None]:
     """Encoded audio, as early as the codec lets it out."""
-    with make_encoder(kind.name, speaker.engine.config.output_sample_rate) as encoder:
+    with make_encoder(kind.name, speaker.sample_rate(utterance)) as encoder:
         async with aclosing(speaker.speak(utterance)) as chunks:
             waiting_since = time.monotonic()
             async for audio in chunks:

@@ -1,0 +1,162 @@
+"""Who changed what while the server ran: one JSON line a change, only ever appended."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from more_server.errors import MoreError, StorageError, shown
+
+ALLOWED = "allowed"
+"""Outcome of a line written before its change is made."""
+UNREADABLE = "unreadable line"
+"""Action under which `tail` shows what a full disk or a killed process left half written."""
+BLOCK_BYTES = 65_536
+
+
+class Actor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who asked."""
+
+    kind: Literal["key", "local", "command line", "anybody"]
+    """`local`: a request while there is no key; `anybody`: a request that needs none although there are keys."""
+    id: str = ""
+    """The key's id."""
+    name: str = ""
+    """The key's name."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id} ({self.name})" if self.id else self.kind
+
+
+LOCAL = Actor("local")
+COMMAND_LINE = Actor("command line")
+ANYBODY = Actor("anybody")
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the log."""
+
+    time: str
+    """UTC, ISO 8601."""
+    actor: Actor
+    """Who asked."""
+    action: str
+    """What for, such as `plugins.disable`."""
+    target: str
+    """The id or name of what is changed."""
+    changes: dict[str, Any]
+    """What is set, by field; never a secret."""
+    outcome: str
+    """`allowed`: written before the change; a change that failed then has a second line, `failed: …`."""
+
+
+class AuditLog:
+    """`audit.jsonl` in a folder.
+
+    A change is recorded before it is made, and not made if that fails, on a full disk for example. So the log may
+    name a change that a killed process never came to, and lacks none that was made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "audit.jsonl"
+
+    @contextmanager
+    def change(
+        self, actor: Actor, action: str, target: str, changes: Mapping[str, Any] | None = None
+    ) -> Iterator[None]:
+        """Record a change that is made in the block. Raises StorageError before it where it cannot be recorded."""
+        self.record(actor, action, target, changes)
+        try:
+            yield
+        except BaseException as error:
+            reason = error.message if isinstance(error, MoreError) else type(error).__name__
+            try:
+                self.record(actor, action, target, changes, f"failed: {reason}")
+            except StorageError as second:
+                error.add_note(second.message)  # the change's own failure is what matters to whoever asked
+            raise
+
+    def record(
+        self,
+        actor: Actor,
+        action: str,
+        target: str,
+        changes: Mapping[str, Any] | None = None,
+        outcome: str = ALLOWED,
+    ) -> None:
+        """Append a line, and wait until it is on the disk. Raises StorageError."""
+        entry = Entry(
+            time=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            actor=actor,
+            action=action,
+            target=target,
+            changes=dict(changes or {}),
+            outcome=outcome,
+        )
+        # ASCII alone: nothing that a caller named can steer the terminal of whoever reads the file.
+        line = json.dumps(msgspec.to_builtins(entry, str_keys=True, enc_hook=str), separators=(",", ":"))
+        try:
+            self._append(line.encode() + b"\n")
+        except OSError as error:
+            raise StorageError(
+                f"{self._path} cannot be written: {error.strerror or error}; nothing is changed without a record of it"
+            ) from error
+
+    def tail(self, limit: int) -> list[Entry]:
+        """The last lines, the latest last. Raises StorageError."""
+        try:
+            lines = self._last_lines(limit)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StorageError(f"{self._path} cannot be read: {error.strerror or error}") from error
+        return [_decoded(line) for line in lines]
+
+    def _append(self, line: bytes) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(file).st_size
+            if size and os.pread(file, 1, size - 1) != b"\n":
+                line = b"\n" + line  # a line that was cut off must not swallow this one
+            # One write: the system appends it whole, between those of other processes.
+            if os.write(file, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file)
+        finally:
+            os.close(file)
+        if not size:
+            _sync_folder(self._path.parent)
+
+    def _last_lines(self, limit: int) -> list[bytes]:
+        with self._path.open("rb") as file:
+            start = file.seek(0, os.SEEK_END)
+            content = b""
+            while start and content.count(b"\n") <= limit:
+                length = min(BLOCK_BYTES, start)
+                start = file.seek(start - length)
+                content = file.read(length) + content
+        lines = content.splitlines()
+        return lines[max(0, len(lines) - limit) :]
+
+
+def _decoded(line: bytes) -> Entry:
+    try:
+        return msgspec.json.decode(line, type=Entry)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = shown(line.decode("utf-8", "replace"))
+        return Entry(time="", actor=ANYBODY, action=UNREADABLE, target=text, changes={}, outcome="")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,169 @@
+"""The models that are loaded: one serves, others may stand beside it and are asked for by name."""
+
+import asyncio
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from more_server.engine.engine import LOADING_RETRY_SECONDS, Engine
+from more_server.errors import BadInput, ModelLoading, ModelNotFound, allowed, shown
+from more_server.models import check_model, find_model, serving_model, use
+from more_server.profiles import OPENAI_MODELS
+from more_server.settings import Settings
+from more_server.speech import VoiceLatents
+from more_server.voices import read_studio_voices
+
+DRAIN_SECONDS = 0.2
+"""How often a model that is to be unloaded is asked whether it still speaks."""
+
+log = structlog.get_logger("more_server.fleet")
+
+
+def unknown_model(model: str, known: list[str]) -> ModelNotFound:
+    """The error for a `model` that is none of those that can be asked for."""
+    return ModelNotFound(f"there is no model {shown(model)}; there are: {allowed(known)}", param="model")
+
+
+class LoadedModel:
+    """A model in memory: its engine, and what belongs to its files."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.id = folder.name
+        self.engine = Engine(folder, settings.engine)
+        self.studio: dict[str, VoiceLatents] = {}
+        """Voices that the model carries as latents, by id."""
+        self.resolving = 0
+        """Requests that are about to be spoken by it."""
+        self._weights: os.stat_result | None = None
+
+    async def open(self) -> None:
+        """Wait until it can speak. Raises ModelError or SettingsError."""
+        await self.engine.wait_ready()
+        self.studio = await asyncio.to_thread(read_studio_voices, self.engine.model_dir)
+        self._weights = (self.engine.model_dir / "model.safetensors").stat()
+
+    @property
+    def created(self) -> int:
+        """When the weights were written, Unix seconds."""
+        return int(self._opened().st_mtime)
+
+    @property
+    def fingerprint(self) -> str:
+        """What latents depend on besides the clips: the weights, by size and date, and the parameters."""
+        weights = self._opened()
+        config = hashlib.sha256(msgspec.json.encode(self.engine.config)).hexdigest()
+        return f"{config}:{weights.st_size}:{weights.st_mtime_ns}"
+
+    def _opened(self) -> os.stat_result:
+        if self._weights is None:
+            raise ModelLoading("the model is still loading", retry_after=LOADING_RETRY_SECONDS)
+        return self._weights
+
+
+class Fleet:
+    """Loads, switches and unloads models. One change at a time; requests that run are never touched by it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing is loaded yet; `serving.engine.start()` begins with that. Raises ModelError or ModelNotFound."""
+        self.settings = settings
+        self.serving = LoadedModel(serving_model(settings), settings)
+        """The model of requests that name none."""
+        self._beside: dict[str, LoadedModel] = {}
+        self._changing = asyncio.Lock()
+        self._draining: set[asyncio.Task[None]] = set()
+
+    def loaded(self) -> list[LoadedModel]:
+        """The one that serves, then the others."""
+        return [self.serving, *self._beside.values()]
+
+    def names(self) -> list[str]:
+        """What `model` may be: loaded models, and OpenAI's names for the one that serves."""
+        return [*(model.id for model in self.loaded()), *OPENAI_MODELS]
+
+    def find(self, name: str | None) -> LoadedModel:
+        """The model that a request means. Raises ModelNotFound."""
+        if not name or name in OPENAI_MODELS:
+            return self.serving
+        for model in self.loaded():
+            if model.id == name:
+                return model
+        raise unknown_model(name, self.names())
+
+    async def load(self, name: str) -> LoadedModel:
+        """Load a model beside the one that serves. Raises ModelNotFound, ModelError, SettingsError."""
+        async with self._changing:
+            return await self._load(name)
+
+    async def _load(self, name: str) -> LoadedModel:
+        for model in self.loaded():
+            if model.id == name:
+                return model
+        folder = await asyncio.to_thread(find_model, self.settings, name)
+        await asyncio.to_thread(check_model, folder)
+        model = LoadedModel(folder, self.settings)
+        model.engine.start()
+        try:
+            await model.open()
+        except BaseException:
+            await asyncio.to_thread(model.engine.stop)
+            raise
+        self._beside[name] = model
+        return model
+
+    async def switch(self, name: str, *, keep: bool = False) -> None:
+        """Let another model serve, now and after a restart; the old one ends when its requests have.
+
+        keep: leave the old one loaded. Raises ModelNotFound, ModelError, SettingsError; then all stays as it was.
+        """
+        async with self._changing:
+            model = await self._load(name)
+            await asyncio.to_thread(use, self.settings, name)
+            if model is self.serving:
+                return
+            old, self.serving = self.serving, self._beside.pop(name)
+            if keep:
+                self._beside[old.id] = old
+            else:
+                self._drain(old)
+
+    async def unload(self, name: str) -> None:
+        """Free a model that does not serve, once its requests have ended. Raises ModelNotFound or BadInput."""
+        async with self._changing:
+            if name == self.serving.id:
+                raise BadInput(f"{name} serves; let another model serve first", param="model")
+            if name not in self._beside:
+                raise ModelNotFound(
+                    f"the model {shown(name)} is not loaded; loaded are: {allowed(m.id for m in self.loaded())}",
+                    param="model",
+                )
+            self._drain(self._beside.pop(name))
+
+    def _drain(self, model: LoadedModel) -> None:
+        task = asyncio.create_task(_end(model))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    async def stop(self) -> None:
+        """End all of them; what still runs is cut off."""
+        for task in self._draining:
+            task.cancel()
+        await asyncio.gather(*self._draining, return_exceptions=True)
+        for model in self.loaded():
+            await asyncio.to_thread(model.engine.stop)
+
+
+async def _end(model: LoadedModel) -> None:
+    """Stop a model's engine when nobody listens to it any more, or at once when this is cancelled."""
+    try:
+        while True:
+            # Before the first look, too: a request that was resolved a moment ago may not have reached the engine yet.
+            await asyncio.sleep(DRAIN_SECONDS)
+            state = model.engine.state()
+            if not (state.speaking or state.waiting or model.resolving):
+                break
+    finally:
+        await asyncio.to_thread(model.engine.stop)
+        log.info("model unloaded", model=model.id)

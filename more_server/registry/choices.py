@@ -1,0 +1,44 @@
+"""What an administrator decided about plugins while the server ran; it counts before file and environment."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from more_server.errors import SettingsError, StorageError
+from more_server.files import locked, write_file
+
+
+class Choice(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Of one plugin."""
+
+    enabled: bool | None = None
+    """None: as the settings say."""
+    settings: dict[str, Any] = {}
+    """Those that were changed."""
+
+
+class Choices:
+    """Kept in one file, replaced whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "plugins.json"
+
+    def read(self) -> dict[str, Choice]:
+        """By the plugin's name. Raises SettingsError for a file that cannot be used."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, Choice])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.DecodeError) as error:
+            raise SettingsError(f"{self._path} cannot be used: {error}; mend it, or move it away") from error
+
+    def write(self, name: str, choice: Choice) -> None:
+        """Keep the choice for one plugin. Raises StorageError."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(self._path):
+                choices = self.read() | {name: choice}
+                write_file(self._path, msgspec.json.format(msgspec.json.encode(choices), indent=2))
+        except OSError as error:
+            raise StorageError(f"{self._path} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,71 @@
+"""The settings that plugins declare: checked, shown without secrets, described as JSON Schema."""
+
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from more_server.errors import BadInput
+
+MASK = "********"
+"""Stands for a secret; sent back, it leaves the secret as it is."""
+
+
+def convert(plugin: str, struct: type[msgspec.Struct] | None, values: dict[str, Any]) -> Any:
+    """An instance of a plugin's `Settings`; None where it declares none. Raises BadInput naming the field."""
+    if struct is None:
+        if values:
+            raise BadInput(f"the plugin {plugin} has no settings, so no {', '.join(values)}", param="settings")
+        return None
+    try:
+        return msgspec.convert(values, struct, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$")
+        field = path.rstrip("`").lstrip(".") or (what.split("`")[1] if "unknown field" in what else "")
+        allowed = f"; there are: {', '.join(struct.__struct_fields__)}" if "unknown field" in what else ""
+        name = f"settings.{field}" if field else "settings"
+        raise BadInput(f"plugin {plugin}, {name}: {what[0].lower()}{what[1:]}{allowed}", param=name) from error
+
+
+def shown(settings: Any) -> dict[str, Any] | None:
+    """Settings as JSON values, secrets masked; None for a plugin without."""
+    if settings is None:
+        return None
+    values = msgspec.to_builtins(settings, enc_hook=str)
+    return {name: MASK if value and name in secrets(type(settings)) else value for name, value in values.items()}
+
+
+def merged(struct: type[msgspec.Struct] | None, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """What was changed before and now; null takes a change back, a masked secret stays."""
+    hidden = secrets(struct) if struct else frozenset()
+    kept = {name: value for name, value in current.items() if name not in changes or changes[name] is not None}
+    return kept | {
+        name: value for name, value in changes.items() if value is not None and not (name in hidden and value == MASK)
+    }
+
+
+def secrets(struct: type[msgspec.Struct]) -> frozenset[str]:
+    """Fields marked `Meta(extra={"secret": True})`."""
+    found = set()
+    for name, kind in get_type_hints(struct, include_extras=True).items():
+        for mark in getattr(kind, "__metadata__", ()):
+            if isinstance(mark, msgspec.Meta) and (mark.extra or {}).get("secret"):
+                found.add(name)
+    return frozenset(found)
+
+
+def schema(struct: type[msgspec.Struct] | None) -> dict[str, Any] | None:
+    """JSON Schema of a plugin's settings."""
+    return None if struct is None else msgspec.json.schema(struct, schema_hook=_schema)
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    if issubclass(kind, Path):
+        return {"type": "string"}
+    raise NotImplementedError

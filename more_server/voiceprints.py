@@ -1,0 +1,208 @@
+"""What a model needs of a voice, worked out once: latents, and what post-processors measure of its speech."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+import structlog
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from more_server.audio.read import read, resample, trim_silence
+from more_server.errors import BadInput, BrokenVoice, MoreError, PluginFailure
+from more_server.fleet import LoadedModel
+from more_server.registry import Hung, awaited_within
+from more_server.settings import Settings
+from more_server.speech import Audio, MixPart, PostProcessing, Samples, Utterance, Voice, VoiceLatents
+from more_server.voices import Shares, VoiceLibrary
+
+REFERENCE_SECONDS = 60.0
+"""Of each voice, at most; the conditioning uses 30, the speaker embedding all of it."""
+SAMPLE_TEXT = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10."
+"""What voices say for measurements: normalised, it is words in every language."""
+SAMPLE_SEED = 20
+Clips = list[tuple[Samples, Samples]]
+GetUtterance = Callable[[LoadedModel, Voice, VoiceLatents, str], Utterance]
+
+log = structlog.get_logger("more_server.voiceprints")
+
+
+class Voiceprints:
+    """Latents and measurements, from memory, from the cache of the voice's store, else worked out.
+
+    Whoever asks while something is being worked out waits for that: each would stall the streams that are running.
+    """
+
+    def __init__(self, settings: Settings, library: VoiceLibrary, speak_sample: GetUtterance) -> None:
+        """speak_sample: the utterance of a text by a voice, for measuring."""
+        self._settings = settings
+        self._library = library
+        self._speak_sample = speak_sample
+        self._latents: dict[tuple[str, str, str], tuple[str, asyncio.Task[VoiceLatents]]] = {}
+        self._measured: dict[str, asyncio.Task[float]] = {}
+
+    # -- latents
+
+    async def latents(self, model: LoadedModel, shares: Shares) -> VoiceLatents:
+        """Latents of a voice or of a mixture. Raises BrokenVoice when a reference cannot be used."""
+        return mixed([(weight, await self._of_one(model, voice)) for weight, voice in shares])
+
+    async def _of_one(self, model: LoadedModel, voice: Voice) -> VoiceLatents:
+        if not voice.store:
+            return model.studio[voice.id]
+        place = (model.id, voice.store, voice.id)
+        # Another model may take the id of one that was removed.
+        state = f"{voice.version} {model.fingerprint}"
+        known = self._latents.get(place)
+        if known is None or known[0] != state or _has_failed(known[1]):
+            known = (state, asyncio.create_task(self._load(model, voice)))
+            self._latents[place] = known
+        return await asyncio.shield(known[1])
+
+    async def _load(self, model: LoadedModel, voice: Voice) -> VoiceLatents:
+        try:
+            clips = await asyncio.to_thread(self._library.clips, voice)
+            key = _key(model, voice, clips)
+            if (latents := await asyncio.to_thread(self._read, voice, key)) is not None:
+                return latents
+            parts = []
+            for part in voice.mix or (MixPart(1.0, voice.references),):
+                decoded = await asyncio.to_thread(self._decoded, model, part, clips)
+                parts.append((part.weight, await model.engine.condition(decoded)))
+            latents = mixed(parts)
+        except PluginFailure:
+            raise
+        except (BadInput, OSError) as error:
+            # Whoever asked cannot mend the clip, and did not send it.
+            raise BrokenVoice(
+                f"voice {voice.id} has a reference that cannot be used: {error}", param="voice"
+            ) from error
+        if not (np.isfinite(latents.conditioning).all() and np.isfinite(latents.speaker_embedding).all()):
+            raise BrokenVoice(f"voice {voice.id} has a reference that the model makes no numbers of", param="voice")
+        await asyncio.to_thread(self._library.write_derived, voice, key, _packed(latents))
+        return latents
+
+    def _read(self, voice: Voice, key: str) -> VoiceLatents | None:
+        content = self._library.read_derived(voice, key)
+        if content is None:
+            return None
+        try:
+            tensors = load(content)
+            return VoiceLatents(tensors["conditioning"], tensors["speaker_embedding"])
+        except (SafetensorError, KeyError) as error:
+            log.warning("cached latents are damaged and made anew", voice_id=voice.id, reason=str(error))
+            return None
+
+    def _decoded(self, model: LoadedModel, part: MixPart, contents: Mapping[str, bytes]) -> Clips:
+        """Each clip at the model's mel rate and at its speaker encoder's."""
+        config, limits = model.engine.config, self._settings.limits
+        clips = []
+        for name in part.references:
+            try:
+                audio = read(
+                    contents[name],
+                    sample_rate=config.sample_rate,
+                    max_bytes=limits.reference_bytes,
+                    max_seconds=limits.reference_seconds,
+                    max_channels=limits.reference_channels,
+                )
+            except BadInput as error:
+                raise BadInput(f"{name}: {error.message}") from error
+            samples = trim_silence(audio.samples, audio.sample_rate)[: round(REFERENCE_SECONDS * audio.sample_rate)]
+            clips.append((samples, resample(samples, audio.sample_rate, config.speaker_encoder.sample_rate)))
+        return clips
+
+    # -- measurements
+
+    async def measured(
+        self, model: LoadedModel, shares: Shares, chain: Sequence[PostProcessing]
+    ) -> tuple[PostProcessing, ...]:
+        """The chain, each of its post-processors with what it measures of the voice.
+
+        A mixture is given the weighed mean of its parts. Raises PluginFailure naming the plugin.
+        """
+        found = []
+        for link in chain:
+            if link.kind.measure is not None:
+                values = [weight * await self._measure(model, voice, link) for weight, voice in shares]
+                link = msgspec.structs.replace(link, measured=sum(values))
+            found.append(link)
+        return tuple(found)
+
+    async def _measure(self, model: LoadedModel, voice: Voice, link: PostProcessing) -> float:
+        latents = await self._of_one(model, voice)
+        state = hashlib.sha256(latents.conditioning.tobytes() + latents.speaker_embedding.tobytes())
+        state.update(f"{model.fingerprint} {link.id} {SAMPLE_TEXT} {SAMPLE_SEED}".encode())
+        key = state.hexdigest()
+        known = self._measured.get(key)
+        if known is None or _has_failed(known):
+            known = self._measured[key] = asyncio.create_task(self._make(model, voice, latents, link, key))
+        return await asyncio.shield(known)
+
+    async def _make(
+        self, model: LoadedModel, voice: Voice, latents: VoiceLatents, link: PostProcessing, key: str
+    ) -> float:
+        if voice.store and (kept := await asyncio.to_thread(self._library.read_derived, voice, key)) is not None:
+            try:
+                return msgspec.json.decode(kept, type=float)
+            except msgspec.DecodeError as error:
+                log.warning("a kept measurement is damaged and made anew", voice_id=voice.id, reason=str(error))
+        sample = await self._sample(model, voice, latents)
+        assert link.kind.measure is not None
+        measure, seconds = link.kind.measure, self._settings.plugin_seconds
+        try:
+            value = float(await awaited_within(seconds, lambda: measure(sample)))
+        except Hung as error:
+            raise PluginFailure(link.plugin, f"measure: {error}") from error
+        except MoreError:
+            raise
+        except Exception as error:
+            raise PluginFailure(link.plugin, f"measure: {type(error).__name__}: {error}") from error
+        if not np.isfinite(value):
+            raise PluginFailure(link.plugin, f"measure gave {value} for the voice {voice.id}")
+        if voice.store:
+            await asyncio.to_thread(self._library.write_derived, voice, key, msgspec.json.encode(value))
+        return value
+
+    async def _sample(self, model: LoadedModel, voice: Voice, latents: VoiceLatents) -> Audio:
+        utterance = self._speak_sample(model, voice, latents, SAMPLE_TEXT)
+        pieces = [audio async for audio in model.engine.generate(utterance)]
+        return Audio(np.concatenate([audio.samples for audio in pieces]), pieces[0].sample_rate)
+
+
+def mixed(parts: Sequence[tuple[float, VoiceLatents]]) -> VoiceLatents:
+    """The weighed mean of latents; the embedding keeps the length that the parts' have, as the decoder expects it."""
+    if len(parts) == 1:
+        return parts[0][1]
+    total = sum(weight for weight, _ in parts)
+    shares = [(weight / total, latents) for weight, latents in parts]
+    conditioning = sum(weight * latents.conditioning for weight, latents in shares)
+    embedding = sum(weight * latents.speaker_embedding for weight, latents in shares)
+    length = sum(weight * float(np.linalg.norm(latents.speaker_embedding)) for weight, latents in shares)
+    scale = length / max(float(np.linalg.norm(embedding)), 1e-9)
+    return VoiceLatents(np.asarray(conditioning, np.float32), np.asarray(embedding * scale, np.float32))
+
+
+def _key(model: LoadedModel, voice: Voice, clips: Mapping[str, bytes]) -> str:
+    """Hash of the reference clips, of how they are mixed, and of the model's fingerprint."""
+    digest = hashlib.sha256(f"{model.fingerprint}:{REFERENCE_SECONDS}".encode())
+    for part in voice.mix or (MixPart(1.0, voice.references),):
+        digest.update(f":{part.weight if voice.mix else 1}".encode())
+        for name in part.references:
+            digest.update(hashlib.sha256(clips[name]).digest())
+    return digest.hexdigest()
+
+
+def _packed(latents: VoiceLatents) -> bytes:
+    return save(
+        {
+            "conditioning": np.ascontiguousarray(latents.conditioning),
+            "speaker_embedding": np.ascontiguousarray(latents.speaker_embedding),
+        }
+    )
+
+
+def _has_failed(task: "asyncio.Task[VoiceLatents] | asyncio.Task[float]") -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -1,0 +1,142 @@
+"""Keys and the audit log for administrators: `/v1/admin/keys` and `/v1/admin/audit`."""
+
+import asyncio
+from typing import Any, Literal
+
+import msgspec
+from litestar import Request, Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery
+
+from more_server.audit import Actor, AuditLog, Entry
+from more_server.errors import BadInput
+from more_server.keys import Concurrency, Key, KeyRing, Rate, Scope, new_key
+from more_server.web import wire
+
+ADMIN = {"scope": "admin"}
+MOST_ENTRIES = 1000
+
+
+class KeyBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`POST /v1/admin/keys`; a misspelt limit must not make a key without one."""
+
+    name: str
+    """1 to 64 visible characters."""
+    scopes: list[str]
+    """What it may do: speech, voices, admin; admin includes the others."""
+    rate_per_minute: Rate | None = None
+    """Requests in any 60 seconds; null: no limit."""
+    concurrency: Concurrency | None = None
+    """Requests answered at the same time, streams to their end; null: no limit."""
+
+
+class KeyItem(msgspec.Struct, kw_only=True):
+    """A key as listed, without its secret, which nobody has but its owner."""
+
+    id: str
+    """Eight hexadecimal digits."""
+    name: str
+    """What its owner calls it."""
+    scopes: tuple[Scope, ...]
+    """What it may do."""
+    rate_per_minute: int | None
+    """Requests in any 60 seconds."""
+    concurrency: int | None
+    """Requests answered at the same time."""
+    created: int
+    """Unix seconds."""
+    last_used: int | None
+    """Unix seconds; null: never."""
+    object: Literal["key"] = "key"
+
+
+class NewKey(KeyItem, kw_only=True):
+    """The answer to its making, the only one with the secret."""
+
+    key: str
+    """What to send as `Authorization: Bearer …`."""
+
+
+class KeyList(msgspec.Struct):
+    """`GET /v1/admin/keys`."""
+
+    data: list[KeyItem]
+    object: Literal["list"] = "list"
+
+
+class KeyDeleted(msgspec.Struct):
+    """`DELETE /v1/admin/keys/{id}`."""
+
+    id: str
+    deleted: bool = True
+    object: Literal["key"] = "key"
+
+
+class AuditList(msgspec.Struct):
+    """`GET /v1/admin/audit`, the latest change last."""
+
+    data: list[Entry]
+    object: Literal["list"] = "list"
+
+
+@get("/v1/admin/keys", opt=ADMIN, sync_to_thread=True)
+def list_keys(keys: NamedDependency[KeyRing]) -> Response[bytes]:
+    """All keys, the oldest first."""
+    used = keys.last_used()
+    return _json(KeyList([KeyItem(**key.shown(), last_used=used.get(key.id)) for key in keys.all()]))
+
+
+@post("/v1/admin/keys", opt=ADMIN, status_code=200)
+async def create_key(
+    request: Request[Any, Any, Any], keys: NamedDependency[KeyRing], audit: NamedDependency[AuditLog]
+) -> Response[bytes]:
+    """A new key; its secret is in this answer and nowhere else. The first one needs the scope admin."""
+    body = wire.decode(await request.body(), KeyBody)
+    key, secret = new_key(body.name, body.scopes, body.rate_per_minute, body.concurrency)
+    await asyncio.to_thread(_add, keys, audit, _caller(request), key)
+    response = _json(NewKey(**key.shown(), last_used=None, key=secret))
+    response.headers["cache-control"] = "no-store"
+    return response
+
+
+@delete("/v1/admin/keys/{key_id:str}", opt=ADMIN, status_code=200, sync_to_thread=True)
+def delete_key(
+    request: Request[Any, Any, Any],
+    keys: NamedDependency[KeyRing],
+    audit: NamedDependency[AuditLog],
+    key_id: FromPath[str],
+) -> Response[bytes]:
+    """Remove a key: what it started goes on, its next request is refused."""
+    _remove(keys, audit, _caller(request), key_id)
+    return _json(KeyDeleted(key_id))
+
+
+@get("/v1/admin/audit", opt=ADMIN, sync_to_thread=True)
+def read_audit(audit: NamedDependency[AuditLog], limit: FromQuery[int] = 100) -> Response[bytes]:
+    """The last administrative changes, 100 unless `?limit=` says otherwise."""
+    if not 1 <= limit <= MOST_ENTRIES:
+        raise BadInput(f"limit is 1 to {MOST_ENTRIES}", param="limit")
+    return _json(AuditList(audit.tail(limit)))
+
+
+def _add(keys: KeyRing, audit: AuditLog, actor: Actor, key: Key) -> None:
+    """Keep a new key, on record."""
+    with audit.change(actor, "keys.create", key.id, key.shown()):
+        keys.add(key)
+
+
+def _remove(keys: KeyRing, audit: AuditLog, actor: Actor, key_id: str) -> None:
+    """Revoke a key, on record."""
+    key = keys.find(key_id)
+    with audit.change(actor, "keys.delete", key.id, {"name": key.name}):
+        keys.revoke(key.id)
+
+
+def _caller(request: Request[Any, Any, Any]) -> Actor:
+    caller = request.scope["state"]["caller"]
+    assert isinstance(caller, Actor)
+    return caller
+
+
+def _json(value: msgspec.Struct) -> Response[bytes]:
+    return Response(wire.encode(value), media_type="application/json")
