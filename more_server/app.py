@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from litestar import Litestar, Request, Response, Router
@@ -11,15 +12,17 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.types import Receive, Scope, Send
 
-from more_server.errors import BadInput, MoreError, PluginFailure, SettingsError, allowed
+from more_server.administration import Administration
+from more_server.audit import AuditLog
+from more_server.errors import MoreError, NotAuthenticated, PluginFailure
 from more_server.fleet import Fleet
+from more_server.keys import KeyRing
 from more_server.registry import Registry, Snapshot
 from more_server.services import Services
-from more_server.settings import Settings
+from more_server.settings import Loaded, Settings
 from more_server.speak import Speaker
-from more_server.speech import SpeechRequest
-from more_server.text import LANGUAGES, resolve_language
-from more_server.web import health, listings, metrics, speech
+from more_server.web import config, health, keys, listings, metrics, models, plugins, profiles, speech
+from more_server.web.access import Access, handle_not_authenticated
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error
 
 HANDLERS = (
@@ -30,39 +33,66 @@ HANDLERS = (
     health.live,
     health.ready,
     metrics.metrics,
+    plugins.list_plugins,
+    plugins.get_plugin,
+    plugins.enable_plugin,
+    plugins.disable_plugin,
+    plugins.change_plugin,
+    plugins.reload,
+    profiles.list_profiles,
+    profiles.create_profile,
+    profiles.change_profile,
+    profiles.delete_profile,
+    models.list_all,
+    models.load,
+    models.switch,
+    models.unload,
+    config.read_config,
+    keys.list_keys,
+    keys.create_key,
+    keys.delete_key,
+    keys.read_audit,
 )
 """Every route of the server itself; plugins add theirs."""
 
 
 def create_speaker(settings: Settings) -> Speaker:
     """A speaker whose engine has not been started. Raises ModelError, ModelNotFound and SettingsError."""
-    if resolve_language(settings.default_language) is None:
-        raise SettingsError(f"default_language {settings.default_language!r} is none of: {allowed(LANGUAGES)}")
     registry = Registry(settings)
     speaker = Speaker(settings, Fleet(settings), registry)
     registry.open(speaker)
-    try:
-        speaker.profile(SpeechRequest(text="", quality=settings.default_quality), registry.snapshot)
-    except BadInput as error:
-        raise SettingsError(f"default_quality: {error.message}") from error
+    speaker.check_defaults(settings)
     return speaker
 
 
-def create_app(settings: Settings, on_started: Callable[[BaseException | None], None] = lambda error: None) -> "App":
+def create_app(
+    settings: Settings,
+    on_started: Callable[[BaseException | None], None] = lambda error: None,
+    reread: Callable[[], Loaded] | None = None,
+) -> "App":
     """The HTTP application. It answers /health at once and speaks when the model is loaded.
 
-    on_started is told None when the server is ready, or what kept it from that.
+    on_started is told None when the server is ready, or what kept it from that. reread gives settings as they are
+    now, for a reload, and tells where they come from; without it they stay as they are.
     """
-    return App(create_speaker(settings), on_started)
+    return App(create_speaker(settings), on_started, reread or (lambda: Loaded(settings, {})))
 
 
 class App:
     """An ASGI application that is rebuilt when the routes of plugins change; requests keep the one they came in by."""
 
-    def __init__(self, speaker: Speaker, on_started: Callable[[BaseException | None], None]) -> None:
+    def __init__(
+        self, speaker: Speaker, on_started: Callable[[BaseException | None], None], reread: Callable[[], Loaded]
+    ) -> None:
+        settings = speaker.settings
         self.speaker = speaker
         self._on_started = on_started
-        self._services = Services(speaker.registry, speaker.settings.plugin_seconds)
+        self._keys = KeyRing(settings)
+        self._access = Access(settings, self._keys)
+        self._audit = AuditLog(settings.admin_dir)
+        loaded = Loaded(settings, reread().sources)
+        self._administration = Administration(speaker, self._audit, self.follow, loaded, reread)
+        self._services = Services(speaker.registry, settings.plugin_seconds)
         self._routes: Sequence[tuple[str, Any]] = ()
         self._first = self._current = self._built()
 
@@ -94,13 +124,21 @@ class App:
         return self._litestar(handlers)
 
     def _litestar(self, handlers: Sequence[Any]) -> Litestar:
-        settings, speaker = self.speaker.settings, self.speaker
+        settings = self.speaker.settings
+        given = {
+            "speaker": self.speaker,
+            "administration": self._administration,
+            "keys": self._keys,
+            "audit": self._audit,
+        }
         return Litestar(
             route_handlers=handlers,
-            dependencies={"speaker": Provide(lambda: speaker, sync_to_thread=False)},
+            dependencies={name: Provide(partial(_same, one), sync_to_thread=False) for name, one in given.items()},
+            middleware=[self._access],
             lifespan=[self._lifespan],
             exception_handlers={
                 MoreError: handle_more_error,
+                NotAuthenticated: handle_not_authenticated,
                 HTTPException: handle_http_error,
                 Exception: handle_bug,
             },
@@ -124,6 +162,7 @@ class App:
             starting.cancel()
             await self._services.stop()
             await self.speaker.fleet.stop()
+            await asyncio.to_thread(self._access.flush)
 
     async def _start(self) -> None:
         try:
@@ -135,6 +174,10 @@ class App:
             self._on_started(error)
         else:
             self._on_started(None)
+
+
+def _same(one: Any) -> Any:
+    return one
 
 
 def _router(plugin: str, handlers: Sequence[Any]) -> Router:

@@ -1,6 +1,7 @@
 """Who changed what while the server ran: one JSON line a change, only ever appended."""
 
 import errno
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -122,10 +123,11 @@ class AuditLog:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            # A long line of another process grows page by page; without this its middle would look like a cut-off end.
+            fcntl.flock(file, fcntl.LOCK_EX)
             size = os.fstat(file).st_size
             if size and os.pread(file, 1, size - 1) != b"\n":
                 line = b"\n" + line  # a line that was cut off must not swallow this one
-            # One write: the system appends it whole, between those of other processes.
             if os.write(file, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file)
@@ -136,6 +138,7 @@ class AuditLog:
 
     def _last_lines(self, limit: int) -> list[bytes]:
         with self._path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
             start = file.seek(0, os.SEEK_END)
             content = b""
             while start and content.count(b"\n") <= limit:

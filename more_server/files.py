@@ -4,11 +4,16 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from more_server.errors import StorageError
+
+LOCK_STEP_SECONDS = 0.01
+"""Between two tries for a lock: a voice of two clips is written in about as much."""
 
 
 @contextmanager
@@ -30,15 +35,19 @@ def staged_folder(target: Path) -> Iterator[Path]:
         stage.rename(target)
         _sync_entry(target.parent)
     except OSError as error:
-        raise StorageError(f"{target} cannot be written: {error}") from error
+        raise StorageError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
 def sweep(target: Path) -> None:
-    """Remove what a killed process left of `target`; only the holder of its lock may call this."""
+    """Remove what a killed process left of the folder or file `target`; only the holder of its lock may call this."""
     for stage in target.parent.glob(f".{target.name}.partial-*"):
-        shutil.rmtree(stage, ignore_errors=True)
+        if stage.is_dir() and not stage.is_symlink():
+            shutil.rmtree(stage, ignore_errors=True)
+        else:
+            with suppress(OSError):  # as rmtree above: whatever stays is hidden, and the next sweep tries again
+                stage.unlink()
 
 
 def remove_folder(folder: Path) -> None:
@@ -56,10 +65,10 @@ def remove_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the right to write a folder, across processes; it ends with the process at the latest.
+def locked(folder: Path, *, seconds: float = 0.0) -> Iterator[None]:
+    """Hold the right to write a folder, across threads and processes; it ends with the process at the latest.
 
-    Raises StorageError at once where another process holds it.
+    Raises StorageError where somebody else holds it and does not let it go within `seconds`.
     """
     path = folder.parent / ".locks" / f"{folder.name}.lock"
     try:
@@ -68,13 +77,25 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
     with file:
+        _lock(file, folder, seconds)
+        yield
+
+
+def _lock(file: IO[bytes], folder: Path, seconds: float) -> None:
+    last = time.monotonic() + seconds
+    while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise StorageError(
-                f"another process is writing {folder} at the moment; wait for it, or end it, and try again"
-            ) from error
-        yield
+            if time.monotonic() >= last:
+                raise StorageError(
+                    f"another process is writing {folder} at the moment; wait for it, or end it, and try again"
+                ) from error
+        except OSError as error:  # some network file systems know no locks
+            raise StorageError(f"{folder} cannot be locked: {error.strerror or error}") from error
+        else:
+            return
+        time.sleep(LOCK_STEP_SECONDS)
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -311,6 +311,7 @@ class KeyRing:
     def _write(self, keys: Iterable[Key]) -> None:
         content = msgspec.json.encode(KeyFile(tuple(keys)))
         _write_private(self._path, msgspec.json.format(content, indent=2) + b"\n")
+        self._current()  # from now on the file is known, and its loss noticed
 
     def _stored_uses(self) -> dict[str, int]:
         try:
@@ -370,5 +371,6 @@ def _write_private(path: Path, content: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        stage.unlink(missing_ok=True)
+        with suppress(OSError):
+            stage.unlink()
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error

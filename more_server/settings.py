@@ -15,6 +15,7 @@ from more_server.errors import SettingsError
 
 PREFIX = "MORE_"
 FILE_NAME = "more.toml"
+PLUGINS = "plugins"
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,7 +130,27 @@ def _with_bundled(data_dir: Path, kind: str) -> tuple[Path, ...]:
     return (own,) if own.resolve() == bundled.resolve() else (own, bundled)
 
 
+RELOADABLE = frozenset(
+    "default_voice default_quality default_language voice_store plugin_dir plugin_seconds plugins limits".split()  # noqa: SIM905
+)
+"""Settings that a reload takes up; the others wait for the next start."""
+DEFAULT, VARIABLE, COMMAND_LINE = "default", "variable", "command line"
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings, and where each comes from."""
+
+    settings: Settings
+    sources: dict[str, str]
+    """By path, such as `server.port`: the file or the variable that it was read from; defaults are not in it."""
+
+
 def load(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings as `read` finds them."""
+    return read(file, environment).settings
+
+
+def read(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Loaded:
     """Read settings: built-in defaults, then the file, then `MORE_*` variables.
 
     `file` None means `MORE_CONFIG`, else `more.toml` in the working directory where it exists.
@@ -139,9 +160,11 @@ def load(file: Path | None = None, environment: Mapping[str, str] | None = None)
     variables = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
     named = variables.pop(PREFIX + "CONFIG", None)
     file = file or (Path(named) if named else None)
-    values = _read_file(file) if file else _read_file(Path(FILE_NAME)) if Path(FILE_NAME).is_file() else {}
+    file = file or (Path(FILE_NAME) if Path(FILE_NAME).is_file() else None)
+    values = _read_file(file) if file else {}
+    sources = dict.fromkeys(_paths(values), str(file))
     for name, value in variables.items():
-        _place(values, name, value)
+        sources[".".join(_place(values, name, value))] = name
     values.setdefault("data_dir", str(_default_data_dir(environment)))
     try:
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
@@ -150,7 +173,47 @@ def load(file: Path | None = None, environment: Mapping[str, str] | None = None)
     data_dir = settings.data_dir.expanduser().absolute()
     if data_dir.exists() and not data_dir.is_dir():
         raise SettingsError(f"data_dir {data_dir} is a file; it must be a folder, or not exist yet")
-    return msgspec.structs.replace(settings, data_dir=data_dir)
+    plugin_dir = settings.plugin_dir and settings.plugin_dir.expanduser().absolute()
+    return Loaded(msgspec.structs.replace(settings, data_dir=data_dir, plugin_dir=plugin_dir), sources)
+
+
+def _paths(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of everything in nested tables."""
+    paths = []
+    for name, value in values.items():
+        paths += _paths(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+    return paths
+
+
+def effective(loaded: Loaded) -> list[tuple[str, Any, str, bool]]:
+    """Every setting but those of plugins: path, value, source, and whether a reload takes it up."""
+    rows = []
+    for path in _fields_of(Settings):
+        value: Any = loaded.settings
+        for part in path.split("."):
+            value = getattr(value, part)
+        rows.append((path, value, loaded.sources.get(path, DEFAULT), path.partition(".")[0] in RELOADABLE))
+    return rows
+
+
+def reloaded(running: Settings, now: Settings) -> tuple[Settings, list[str]]:
+    """What a running server takes up of `now`, and the paths of what has changed and waits for the next start."""
+    changes = {name: getattr(now, name) for name in RELOADABLE}
+    waiting = []
+    for path in _fields_of(Settings):
+        name, _, inner = path.partition(".")
+        one, other = getattr(running, name), getattr(now, name)
+        if name not in RELOADABLE and (getattr(one, inner) != getattr(other, inner) if inner else one != other):
+            waiting.append(path)
+    return msgspec.structs.replace(running, **changes), waiting
+
+
+def _fields_of(struct: type[msgspec.Struct], prefix: str = "") -> list[str]:
+    paths = []
+    for name, kind in _fields(struct).items():
+        if name != PLUGINS:
+            paths += _fields_of(kind, f"{prefix}{name}.") if _fields(kind) else [prefix + name]
+    return paths
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -162,10 +225,16 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
 
 
-def _place(values: dict[str, Any], name: str, value: str) -> None:
+def _place(values: dict[str, Any], name: str, value: str) -> list[str]:
+    """Put a variable's value where its name says; the path of it."""
     path = name.removeprefix(PREFIX).lower().split("__")
     node: Any = Settings
-    for part in path:
+    if path[0] == PLUGINS:
+        # The plugin itself tells later what it knows; numbers and truth values are read out of text there.
+        if len(path) < 3 or not all(path):
+            raise SettingsError(f"{name} must be {PREFIX}PLUGINS__<plugin>__<setting>")
+        node = str
+    for part in path if node is Settings else ():
         node = _fields(node).get(part) if node is not None else None
     if node is None:
         raise SettingsError(f"unknown environment variable {name}{_nearest(name, environment_names())}")
@@ -175,6 +244,7 @@ def _place(values: dict[str, Any], name: str, value: str) -> None:
         if not isinstance(table, dict):
             raise SettingsError(f"settings do not fit: {part} must be a table of settings, as {name} belongs into it")
     table[path[-1]] = [part.strip() for part in value.split(",")] if node == tuple[str, ...] else value
+    return path
 
 
 def _fields(struct: Any) -> dict[str, Any]:
@@ -185,6 +255,8 @@ def environment_names(struct: type[msgspec.Struct] = Settings, prefix: str = PRE
     """Every `MORE_*` name, in the order of the struct's fields."""
     names = []
     for field, kind in _fields(struct).items():
+        if field == PLUGINS:
+            continue
         name = prefix + field.upper()
         names += environment_names(kind, name + "__") if _fields(kind) else [name]
     return names
@@ -207,7 +279,7 @@ def _nearest(name: str, names: list[str]) -> str:
 
 
 def _decode(kind: type, value: Any) -> Any:
-    if kind is Path and isinstance(value, str):
+    if isinstance(value, str) and kind is Path:
         return Path(value)
     raise NotImplementedError
 

@@ -37,7 +37,7 @@ from more_server.speech import (
     Voice,
     VoiceLatents,
 )
-from more_server.text import normalise, resolve_language, split
+from more_server.text import LANGUAGES, normalise, resolve_language, split
 from more_server.voiceprints import SAMPLE_SEED, Voiceprints
 from more_server.voices import Shares, VoiceLibrary, mixed_voice
 
@@ -64,6 +64,7 @@ class Speaker:
         self.prints = Voiceprints(settings, self.voices, self._sample)
         self.ready = False
         """The model is loaded and has spoken once."""
+        registry.check = self._check_quality
 
     @property
     def engine(self) -> Engine:
@@ -73,12 +74,7 @@ class Speaker:
     async def open(self) -> None:
         """Wait for the model. Raises ModelError or SettingsError."""
         await self.fleet.serving.open()
-        if name := self.settings.default_voice:
-            view = await asyncio.to_thread(self.voices.view, self.fleet.serving.studio)
-            try:
-                view.resolve(name, "")
-            except (BadInput, VoiceNotFound) as error:
-                raise SettingsError(f"default_voice: {error.message}") from error
+        await asyncio.to_thread(self.check_defaults, self.settings)
 
     async def start(self) -> None:
         """Wait for the model, then speak once, so that nobody's first request pays for it. Raises ModelError."""
@@ -97,6 +93,37 @@ class Speaker:
                 log.warning("a plugin keeps the default quality from being spoken", reason=error.message)
             break
         self.ready = True
+
+    def reload(self, settings: Settings) -> None:
+        """Take up settings while requests run, which keep the old ones. Raises SettingsError; then all is as it was."""
+        self.registry.reload(settings)
+        try:
+            self.check_defaults(settings)
+        except SettingsError:
+            self.registry.reload(self.settings)
+            raise
+        self.settings = self.prints.settings = settings
+        self.voices.seconds = settings.plugin_seconds
+
+    def check_defaults(self, settings: Settings) -> None:
+        """Raises SettingsError where a default quality, voice or language does not exist."""
+        if resolve_language(settings.default_language) is None:
+            raise SettingsError(f"default_language {settings.default_language!r} is none of: {allowed(LANGUAGES)}")
+        try:
+            self.profiles.find(settings.default_quality, self.registry.snapshot)
+        except BadInput as error:
+            raise SettingsError(f"default_quality: {error.message}") from error
+        if settings.default_voice and self.fleet.serving.engine.state().loaded:
+            try:
+                self.voices.view(self.fleet.serving.studio).resolve(settings.default_voice, "")
+            except BadInput as error:
+                raise SettingsError(f"default_voice: {error.message}") from error
+
+    def _check_quality(self, snapshot: Snapshot) -> None:
+        try:
+            self.profiles.find(self.settings.default_quality, snapshot)
+        except BadInput as error:
+            raise BadInput(f"the default quality would be gone: {error.message}", param="name") from error
 
     # -- resolving
 

@@ -37,7 +37,7 @@ class Voiceprints:
 
     def __init__(self, settings: Settings, library: VoiceLibrary, speak_sample: GetUtterance) -> None:
         """speak_sample: the utterance of a text by a voice, for measuring."""
-        self._settings = settings
+        self.settings = settings
         self._library = library
         self._speak_sample = speak_sample
         self._latents: dict[tuple[str, str, str], tuple[str, asyncio.Task[VoiceLatents]]] = {}
@@ -97,7 +97,7 @@ class Voiceprints:
 
     def _decoded(self, model: LoadedModel, part: MixPart, contents: Mapping[str, bytes]) -> Clips:
         """Each clip at the model's mel rate and at its speaker encoder's."""
-        config, limits = model.engine.config, self._settings.limits
+        config, limits = model.engine.config, self.settings.limits
         clips = []
         for name in part.references:
             try:
@@ -151,7 +151,7 @@ class Voiceprints:
                 log.warning("a kept measurement is damaged and made anew", voice_id=voice.id, reason=str(error))
         sample = await self._sample(model, voice, latents)
         assert link.kind.measure is not None
-        measure, seconds = link.kind.measure, self._settings.plugin_seconds
+        measure, seconds = link.kind.measure, self.settings.plugin_seconds
         try:
             value = float(await awaited_within(seconds, lambda: measure(sample)))
         except Hung as error:

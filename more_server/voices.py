@@ -118,7 +118,8 @@ class VoiceLibrary:
 
     def __init__(self, registry: Registry, plugin_seconds: float) -> None:
         self._registry = registry
-        self._seconds = plugin_seconds
+        self.seconds = plugin_seconds
+        """How long a store may take for one thing."""
 
     def view(self, studio: Mapping[str, VoiceLatents] | None = None) -> VoiceView:
         """All voices as they are now, an earlier store's before a later one's, `studio` voices of the model last."""
@@ -226,7 +227,7 @@ class VoiceLibrary:
 
     def _asked(self, plugin: str, work: Callable[[], Result]) -> Result:
         try:
-            return within(self._seconds, work)
+            return within(self.seconds, work)
         except Hung as error:
             self._registry.report(plugin, str(error), hung=True)
             raise PluginFailure(plugin, str(error)) from error

@@ -20,14 +20,16 @@ LAYERS = (
     ("files", "logs", "text", "audio", "hookspecs"),
     ("registry", "xtts", "keys", "audit"),
     ("engine", "models", "voices", "profiles", "chain"),
-    ("speak", "voiceprints", "jobs"),
+    ("fleet",),
+    ("voiceprints",),
+    ("speak", "services", "jobs", "voicebank"),
+    ("administration",),
     ("web",),
     ("app", "cluster", "cli", "testing"),
 )
 # A unit imports from lower layers; within its own layer, only this.
 BESIDE = {
     ("speech", "errors"),  # names that cannot be are BadInput
-    ("speak", "voiceprints"),
     ("settings", "errors"),  # a setting that does not fit is a SettingsError
     ("cli", "app"),  # `serve` runs what app.py wires
 }

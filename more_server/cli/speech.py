@@ -150,6 +150,7 @@ def say(
         language=language,
         speed=speed,
         seed=seed,
+        whole=True,
     )
     asyncio.run(_say(loaded, request, output, audio_format.name))
 
@@ -170,7 +171,7 @@ async def _say(loaded: Settings, request: SpeechRequest, output: Path, format_na
         pieces = [audio async for audio in speaker.speak(utterance)]
         took = time.monotonic() - started
     finally:
-        await asyncio.to_thread(speaker.engine.stop)
+        await speaker.fleet.stop()
     samples, rate = np.concatenate([piece.samples for piece in pieces]), pieces[0].sample_rate
     try:
         write_file(output, encode_file(samples, rate, format_name))

@@ -35,8 +35,13 @@ class Found(msgspec.Struct, frozen=True):
 
 def discover(folder: Path | None) -> list[Found]:
     """All plugins in order of name. Raises SettingsError for two of one name, or a folder that is none."""
+    return distinct([*_installed(), *(in_folder(folder) if folder else ())])
+
+
+def distinct(plugins: Iterable[Found]) -> list[Found]:
+    """In order of name. Raises SettingsError for two of one name."""
     found: dict[str, Found] = {}
-    for plugin in [*_installed(), *(_in_folder(folder) if folder else ())]:
+    for plugin in plugins:
         if other := found.get(plugin.name):
             raise SettingsError(
                 f"two plugins are called {plugin.name}: {other.origin} and {plugin.origin}; remove or rename one"
@@ -56,7 +61,8 @@ def _installed() -> Iterable[Found]:
         yield Found(point.name, version, package, f"{point.value} {version}", point.load)
 
 
-def _in_folder(folder: Path) -> Iterable[Found]:
+def in_folder(folder: Path) -> Iterable[Found]:
+    """Plugins in a folder: files and packages. Raises SettingsError for names that cannot be."""
     if not folder.is_dir():
         raise SettingsError(f"plugin_dir {folder} is not a folder")
     for path in sorted(folder.iterdir()):

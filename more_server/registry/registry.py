@@ -70,6 +70,8 @@ class Registry:
         self._plugins: dict[str, Plugin] = {}
         self._server: Server | None = None
         self.snapshot = Snapshot()
+        self.check: Callable[[Snapshot], None] = lambda snapshot: None
+        """Raises BadInput for a change that would leave the server without something that it needs."""
 
     # -- start and reload
 
@@ -190,6 +192,11 @@ class Registry:
             fresh.settings = fresh.configure(_values(given, Choice(settings=chosen)))
             self._replace(fresh, msgspec.structs.replace(choice, settings=chosen))
 
+    def told(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Changes of settings as a log may tell them. Raises PluginNotFound."""
+        with self._lock:
+            return fields.hide(changes, self._get(name).struct)
+
     def report(self, name: str, error: str, *, hung: bool = False) -> None:
         """A plugin failed a request, or never answered: then it is kept from further ones until it is enabled again."""
         with self._lock:
@@ -211,6 +218,7 @@ class Registry:
                 plugin.offers = plugin.ask(self._manager, self._context(plugin))
             plugins = self._plugins | {plugin.name: plugin}
             snapshot = merge(plugins, self._settings.voice_store)
+            self.check(snapshot)
             self._choices.write(plugin.name, choice)
         except MoreError as error:
             if self._manager.has_plugin(plugin.name):

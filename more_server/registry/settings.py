@@ -1,5 +1,6 @@
 """The settings that plugins declare: checked, shown without secrets, described as JSON Schema."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -33,6 +34,12 @@ def shown(settings: Any) -> dict[str, Any] | None:
         return None
     values = msgspec.to_builtins(settings, enc_hook=str)
     return {name: MASK if value and name in secrets(type(settings)) else value for name, value in values.items()}
+
+
+def hide(changes: Mapping[str, Any], struct: type[msgspec.Struct] | None) -> dict[str, Any]:
+    """Changes as they may be told, secrets masked."""
+    hidden = secrets(struct) if struct else frozenset()
+    return {name: MASK if name in hidden and value is not None else value for name, value in changes.items()}
 
 
 def merged(struct: type[msgspec.Struct] | None, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -6,16 +6,17 @@ from litestar.di import NamedDependency
 from more_server.speak import Speaker
 from more_server.web import wire
 
+PUBLIC = {"scope": "public"}
 PROBES = (HttpMethod.GET, HttpMethod.HEAD)
 
 
-@route(["/health", "/health/live"], http_method=PROBES, media_type=MediaType.TEXT, sync_to_thread=False)
+@route(["/health", "/health/live"], http_method=PROBES, opt=PUBLIC, media_type=MediaType.TEXT, sync_to_thread=False)
 def live() -> str:
     """`OK` as soon as the process answers; wyoming_openai takes this very body for a server with voice lists."""
     return "OK"
 
 
-@route("/health/ready", http_method=PROBES, sync_to_thread=False)
+@route("/health/ready", http_method=PROBES, opt=PUBLIC, sync_to_thread=False)
 def ready(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     """200 when requests can be spoken, else 503 with the reason."""
     state = speaker.engine.state()

@@ -40,7 +40,7 @@ class EngineCollector(Collector):
         yield steps
 
 
-@get("/metrics", sync_to_thread=False)
+@get("/metrics", opt={"scope": "admin"}, sync_to_thread=False)
 def metrics(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     """Prometheus metrics: slots, queue, batch sizes, what guards on speech did."""
     registry = CollectorRegistry()

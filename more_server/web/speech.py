@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, InternalServerException
 from litestar.response import Stream
 
-from more_server.audio.encode import Format, find_format, make_encoder
+from more_server.audio.encode import Format, encode_file, find_format, make_encoder
 from more_server.errors import BadInput, MoreError, shown
 from more_server.speak import Speaker
 from more_server.speech import SpeechRequest, Utterance
@@ -38,6 +39,8 @@ class Begun:
     rest: AsyncGenerator[bytes, None]
     content_type: str
     seed: int
+    whole: bool
+    """There is nothing behind the first bytes."""
 
 
 @post("/v1/audio/speech", status_code=200)
@@ -46,7 +49,9 @@ async def speech(request: Request[Any, Any, Any], speaker: NamedDependency[Speak
     report = Report(request)
     try:
         body = await _body(request)
-        begun = None if body is None else await unless_disconnected(request, _begin(speaker, body, report))
+        # HTTP/1.0 has no chunks: a connection cut in the middle would look like the end. nginx speaks it by default.
+        old = request.scope["http_version"] == "1.0"
+        begun = None if body is None else await unless_disconnected(request, _begin(speaker, body, report, old))
     except (MoreError, HTTPException) as error:
         report.end(error.code if isinstance(error, MoreError) else str(error.status_code))
         raise
@@ -54,11 +59,9 @@ async def speech(request: Request[Any, Any, Any], speaker: NamedDependency[Speak
         report.end(UNFINISHED)
         return Response(None, status_code=CLIENT_LEFT)
     chunks = _to_the_end(begun, report)
-    if request.scope["http_version"] != "1.0":
+    if not begun.whole:
         return Stream(chunks, media_type=begun.content_type, headers=_headers(begun, report))
-    # HTTP/1.0 has no chunks: a connection cut in the middle would look like the end. nginx speaks it by default.
-    whole = await unless_disconnected(request, _joined(chunks))
-    return Response(whole, media_type=begun.content_type, headers=_headers(begun, report))
+    return Response(await _joined(chunks), media_type=begun.content_type, headers=_headers(begun, report))
 
 
 def _headers(begun: Begun, report: Report) -> dict[str, str]:
@@ -76,22 +79,25 @@ async def _body(request: Request[Any, Any, Any]) -> bytes | None:
         return None
 
 
-async def _begin(speaker: Speaker, content: bytes, report: Report) -> Begun:
+async def _begin(speaker: Speaker, content: bytes, report: Report, whole: bool) -> Begun:
     """Everything that may be refused, and the first bytes."""
     speaker.check_ready()
     body = wire.decode(content, wire.SpeechBody)
     report.asked(body.input)
     audio_format, as_events = find_format((body.response_format or DEFAULT_FORMAT).lower()), _as_events(body)
-    utterance = await speaker.resolve(_asked(body), report.request_id)
+    whole = whole or body.stream is False
+    utterance = await speaker.resolve(_asked(body, whole), report.request_id)
     report.resolved(utterance)
-    chunks = encoded(speaker, utterance, audio_format, report)
+    chunks = (encoded_whole if whole else encoded)(speaker, utterance, audio_format, report)
     if as_events:
         chunks = events(chunks, speaker, utterance, report)
     content_type = "text/event-stream" if as_events else audio_format.content_type
-    return Begun(await anext(chunks), chunks, content_type, utterance.seed)
+    if whole:
+        chunks = _once(await _joined(chunks))
+    return Begun(await anext(chunks), chunks, content_type, utterance.seed, whole)
 
 
-def _asked(body: wire.SpeechBody) -> SpeechRequest:
+def _asked(body: wire.SpeechBody, whole: bool) -> SpeechRequest:
     return SpeechRequest(
         text=body.input,
         voice=body.voice.id if isinstance(body.voice, wire.VoiceReference) else body.voice,
@@ -100,6 +106,7 @@ def _asked(body: wire.SpeechBody) -> SpeechRequest:
         language=body.language,
         speed=1.0 if body.speed is None else body.speed,
         seed=body.seed,
+        whole=whole,
     )
 
 
@@ -122,6 +129,18 @@ async def encoded(speaker: Speaker, utterance: Utterance, kind: Format, report: 
                 waiting_since = time.monotonic()
         if data := encoder.finish():
             yield data
+
+
+async def encoded_whole(
+    speaker: Speaker, utterance: Utterance, kind: Format, report: Report
+) -> AsyncGenerator[bytes, None]:
+    """A whole file in one piece, whose header tells its length."""
+    pieces, began = [], time.monotonic()
+    async for audio in speaker.speak(utterance):
+        report.made(audio, time.monotonic() - began)
+        pieces.append(audio.samples)
+        began = time.monotonic()
+    yield await asyncio.to_thread(encode_file, np.concatenate(pieces), speaker.sample_rate(utterance), kind.name)
 
 
 async def events(
@@ -163,6 +182,10 @@ async def _to_the_end(begun: Begun, report: Report) -> AsyncGenerator[bytes, Non
         raise
     finally:
         report.end(outcome)
+
+
+async def _once(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content
 
 
 async def _joined(chunks: AsyncGenerator[bytes, None]) -> bytes:

@@ -26,15 +26,17 @@ class SpeechBody(msgspec.Struct, kw_only=True):
     model: str | None = None
     """The model that serves, or one of OpenAI's names; `tts-1` means fast, `tts-1-hd` high_quality."""
     voice: str | VoiceReference | None = None
-    """A voice's id, alias or name, or OpenAI's {"id": …}; absent: the default voice."""
+    """A voice's id, alias or name, OpenAI's {"id": …}, or a mixture: `a+b`, `a(2)+b(1)`; absent: the default voice."""
     response_format: str | None = None
     """mp3 (default), opus, aac, flac, wav or pcm (24 kHz, 16 bit, mono)."""
     speed: float | None = None
     """0.25 to 4; 1 is the profile's own tempo."""
     stream_format: str | None = None
     """audio (default): the bytes themselves; sse: events with base64 pieces and a usage count."""
+    stream: bool | None = None
+    """false: nothing is sent before all of it is made; the answer has its length, and its loudness is exact."""
     quality: str | None = None
-    """A quality profile: fast, balanced or high_quality."""
+    """A quality profile: fast, balanced, high_quality, or one that was added."""
     language: str | None = None
     """BCP-47 tag or name; absent: the voice's own language."""
     seed: int | None = None

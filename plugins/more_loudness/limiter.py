@@ -1,24 +1,28 @@
 """A true-peak limiter with lookahead that gives the same samples however its input is cut."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from more_server import Samples
 
-TAPS = 16
-"""Of the filter that interpolates between samples. With 12, as in the example of ITU-R BS.1770-4 Annex 2, white noise
-came out 0.2 dB above the ceiling; 24 gain nothing more."""
-POINTS = 3
-"""Between two samples: fourfold oversampling, the least that Annex 2 allows up to 48 kHz."""
+TAPS = 24
+"""Of the filter that interpolates between samples."""
+POINTS = 7
+"""Between two samples: eightfold oversampling; ITU-R BS.1770-4, Annex 2, asks for fourfold at least.
+
+White noise driven 9 dB into the limiter at a ceiling of -1 dB, judged at eight times the rate by another filter, peaked
+at -0.64 dB with 16 taps and fourfold, at -0.81 with 24 taps and fourfold, at -1.04 so.
+"""
+MARGIN = 10 ** (-0.1 / 20)
+"""Room below the ceiling, as a factor, for what lies between the points. Speech driven 18 dB into it uses 0.01 dB."""
 ATTACK_SECONDS = 0.003
 """How long before a peak the gain begins to fall."""
 RELEASE_PER_SECOND = 5.0
-"""How fast the gain rises again: 6 dB in 0.1 s. Twice as fast follows the single periods of a low voice."""
-MARGIN = 10 ** (-0.1 / 20)
-"""The peaks between the points that are looked at, as a factor; four points a sample read up to 0.1 dB too little of
-speech (with XTTS's highest frequencies)."""
+"""How fast the gain rises again: 6 dB in 0.1 s, and no more than 0.5 dB between two pulses of a voice of 100 Hz."""
 STEADY = 8
-"""Samples on either side of a peak over which the gain is as low as on it: half of the filter that judges the result."""
+"""Samples on either side of a peak over which the gain is as low as on it, for the peaks between the samples."""
 ONE = 1 << 24
 """Gain 1. Gains are integers: their sums are exact, so no rounding depends on where the input was cut."""
 
@@ -28,7 +32,9 @@ Gains = NDArray[np.int64]
 class Limiter:
     """Keeps mono audio below a ceiling; what lies below it passes unchanged.
 
-    As many samples come out as went in, `delay` samples later, without silence in front: the rest is in `finish`.
+    As many samples come out as went in, the last `delay` of them in `finish`; nothing is put in front. Costs per
+    second of 24 kHz audio in pieces of 0.1 s: 0.2 ms where it is quiet, 1.1 ms where it turns speech down a little.
+
     The gain of a sample is the mean of the gains before it over the attack, each of which is small enough for every
     peak from there to the end of the attack; so none is above what the sample itself allows.
     """
@@ -80,7 +86,8 @@ class Limiter:
             for tap in range(TAPS):
                 between += self._filter[tap][:, np.newaxis] * audio[at + tap]
             peaks = np.maximum(peaks, np.abs(between).max(axis=0)).astype(np.float64)
-            limits[at] = np.minimum(ONE, ONE * self._ceiling / np.maximum(peaks, self._ceiling))
+            # Assigned to integers, it is rounded down.
+            limits[at] = ONE * self._ceiling / np.maximum(peaks, self._ceiling)
         if limits.min(initial=ONE) == ONE == self._limits.min() == self._gains.min():
             return None
         return limits
@@ -112,10 +119,10 @@ def _interpolation() -> NDArray[np.float32]:
     return (taps / taps.sum(axis=0)).astype(np.float32)
 
 
-def _extreme(of: np.ufunc, values: NDArray, width: int) -> NDArray:
+def _extreme(of: np.ufunc, values: NDArray[Any], width: int) -> NDArray[Any]:
     """Smallest or largest (`of` is np.minimum or np.maximum) of every `width` neighbours: n become n - width + 1.
 
-    In steps that double: 7 passes for 89 samples, a tenth of the time of scipy.ndimage.minimum_filter1d.
+    In steps that double: for 89 neighbours a fifth of the time that scipy.ndimage.minimum_filter1d takes.
     """
     size = 1
     while size * 2 <= width:

@@ -1,0 +1,135 @@
+"""What an administrator changes while the server runs: on record, kept on disk, and taken up by the next request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+
+from more_server.audit import Actor, AuditLog
+from more_server.errors import BadInput, SettingsError
+from more_server.registry import Row, Snapshot
+from more_server.settings import Loaded, reloaded
+from more_server.speak import Speaker
+from more_server.speech import Profile
+
+Result = TypeVar("Result")
+
+log = structlog.get_logger("more_server.administration")
+
+
+class Administration:
+    """One change at a time, in the order in which they were asked for."""
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        audit: AuditLog,
+        follow: Callable[[Snapshot], Awaitable[None]],
+        loaded: Loaded,
+        reread: Callable[[], Loaded],
+    ) -> None:
+        """follow: runs the services and answers the routes of a snapshot. reread: settings as they are on disk now."""
+        self.speaker = speaker
+        self.loaded = loaded
+        """The settings in force, and where each comes from."""
+        self._registry = speaker.registry
+        self._audit = audit
+        self._follow = follow
+        self._reread = reread
+        self._changing = asyncio.Lock()
+
+    # -- plugins
+
+    async def enable(self, actor: Actor, name: str) -> Row:
+        """Raises PluginNotFound, PluginFailure or BadInput; then it is as it was."""
+        return await self._plugin(actor, "plugins.enable", name, {}, partial(self._registry.enable, name))
+
+    async def disable(self, actor: Actor, name: str) -> Row:
+        """Requests that run keep it. Raises PluginNotFound, or BadInput where something needs it."""
+        return await self._plugin(actor, "plugins.disable", name, {}, partial(self._registry.disable, name))
+
+    async def configure(self, actor: Actor, name: str, changes: Mapping[str, Any]) -> Row:
+        """Raises PluginNotFound, PluginFailure, or BadInput naming the field; then it is as it was."""
+        told = self._registry.told(name, changes)
+        work = partial(self._registry.configure, name, dict(changes))
+        return await self._plugin(actor, "plugins.configure", name, told, work)
+
+    async def _plugin(
+        self, actor: Actor, action: str, name: str, changes: Mapping[str, Any], work: Callable[[], None]
+    ) -> Row:
+        async with self._changing:
+            await asyncio.to_thread(self._registry.row, name)  # what does not exist is not on record
+            await asyncio.to_thread(self._recorded, actor, action, name, changes, work)
+            await self._follow(self._registry.snapshot)
+            return await asyncio.to_thread(self._registry.row, name)
+
+    async def reload(self, actor: Actor) -> list[str]:
+        """Read settings anew and look for plugins; the paths of settings that wait for the next start.
+
+        Raises BadInput for settings that do not fit; then everything is as it was.
+        """
+        async with self._changing:
+            try:
+                now = await asyncio.to_thread(self._reread)
+                settings, waiting = reloaded(self.speaker.settings, now.settings)
+                work = partial(self.speaker.reload, settings)
+                await asyncio.to_thread(self._recorded, actor, "reload", "settings", {}, work)
+            except SettingsError as error:
+                raise BadInput(error.message) from error
+            self.loaded = Loaded(settings, now.sources)
+            await self._follow(self._registry.snapshot)
+            log.info("settings reloaded", waiting=waiting)
+            return waiting
+
+    # -- profiles
+
+    async def create_profile(self, actor: Actor, name: str, base: str, changes: Mapping[str, Any]) -> Profile:
+        """Raises BadInput naming the field."""
+        book, snapshot = self.speaker.profiles, self._registry.snapshot
+        told = {"base": base, **changes}
+        work = partial(book.create, name, base, changes, snapshot)
+        return await self._recorded_alone(actor, "profiles.create", name, told, work)
+
+    async def change_profile(self, actor: Actor, name: str, changes: Mapping[str, Any]) -> Profile:
+        """Raises BadInput naming the field, or for a profile of a plugin."""
+        book, snapshot = self.speaker.profiles, self._registry.snapshot
+        work = partial(book.change, name, changes, snapshot)
+        return await self._recorded_alone(actor, "profiles.change", name, changes, work)
+
+    async def delete_profile(self, actor: Actor, name: str) -> None:
+        """Raises BadInput for a profile of a plugin, and for one that something is made of or that is the default."""
+        if name == self.speaker.settings.default_quality:
+            raise BadInput(f"{name} is the default quality (default_quality)", param="name")
+        book, snapshot = self.speaker.profiles, self._registry.snapshot
+        await self._recorded_alone(actor, "profiles.delete", name, {}, partial(book.delete, name, snapshot))
+
+    # -- models
+
+    async def load_model(self, actor: Actor, name: str) -> None:
+        """Raises ModelNotFound, ModelError or SettingsError."""
+        with self._audit.change(actor, "models.load", name):
+            await self.speaker.fleet.load(name)
+
+    async def switch_model(self, actor: Actor, name: str, *, keep: bool) -> None:
+        """Raises ModelNotFound, ModelError or SettingsError; then the old one serves on."""
+        with self._audit.change(actor, "models.switch", name, {"keep": keep}):
+            await self.speaker.fleet.switch(name, keep=keep)
+
+    async def unload_model(self, actor: Actor, name: str) -> None:
+        """Raises ModelNotFound, or BadInput for the one that serves."""
+        with self._audit.change(actor, "models.unload", name):
+            await self.speaker.fleet.unload(name)
+
+    async def _recorded_alone(
+        self, actor: Actor, action: str, target: str, changes: Mapping[str, Any], work: Callable[[], Result]
+    ) -> Result:
+        async with self._changing:
+            return await asyncio.to_thread(self._recorded, actor, action, target, changes, work)
+
+    def _recorded(
+        self, actor: Actor, action: str, target: str, changes: Mapping[str, Any], work: Callable[[], Result]
+    ) -> Result:
+        with self._audit.change(actor, action, target, changes):
+            return work()

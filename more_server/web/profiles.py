@@ -1,0 +1,92 @@
+"""Quality profiles for administrators: `/v1/admin/profiles`."""
+
+from typing import Any, Literal
+
+import msgspec
+from litestar import Request, Response, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from more_server.administration import Administration
+from more_server.errors import BadInput
+from more_server.speak import Speaker
+from more_server.speech import Profile
+from more_server.web import wire
+from more_server.web.admin import ADMIN, answer, caller
+
+
+class ProfileList(msgspec.Struct):
+    """`GET /v1/admin/profiles`."""
+
+    data: list[dict[str, Any]]
+    object: Literal["list"] = "list"
+
+
+class ProfileDeleted(msgspec.Struct):
+    """`DELETE /v1/admin/profiles/{name}`."""
+
+    name: str
+    deleted: bool = True
+    object: Literal["profile"] = "profile"
+
+
+@get("/v1/admin/profiles", opt=ADMIN, sync_to_thread=False)
+def list_profiles(administration: NamedDependency[Administration]) -> Response[bytes]:
+    """Every profile with all that it says, and what the made ones are made of."""
+    speaker = administration.speaker
+    names = speaker.profiles.names(speaker.registry.snapshot)
+    return answer(ProfileList([_item(speaker, name) for name in names]))
+
+
+@post("/v1/admin/profiles", opt=ADMIN, status_code=200)
+async def create_profile(
+    request: Request[Any, Any, Any], administration: NamedDependency[Administration]
+) -> Response[bytes]:
+    """A new profile: `name`, `base`, and the fields that differ from it."""
+    fields = wire.decode(await request.body(), dict[str, Any])
+    name, base = (_text(fields, field) for field in ("name", "base"))
+    profile = await administration.create_profile(caller(request), name, base, fields)
+    return answer(_item(administration.speaker, profile.name))
+
+
+@patch("/v1/admin/profiles/{name:str}", opt=ADMIN)
+async def change_profile(
+    request: Request[Any, Any, Any], administration: NamedDependency[Administration], name: FromPath[str]
+) -> Response[bytes]:
+    """Change fields of a made profile; null makes one as the base has it."""
+    fields = wire.decode(await request.body(), dict[str, Any])
+    profile = await administration.change_profile(caller(request), name, fields)
+    return answer(_item(administration.speaker, profile.name))
+
+
+@delete("/v1/admin/profiles/{name:str}", opt=ADMIN, status_code=200)
+async def delete_profile(
+    request: Request[Any, Any, Any], administration: NamedDependency[Administration], name: FromPath[str]
+) -> Response[bytes]:
+    """Forget a made profile; those of plugins stay."""
+    await administration.delete_profile(caller(request), name)
+    return answer(ProfileDeleted(name))
+
+
+def _text(fields: dict[str, Any], field: str) -> str:
+    value = fields.pop(field, None)
+    if not isinstance(value, str):
+        raise BadInput(f"{field} is required, as text", param=field)
+    return value
+
+
+def _item(speaker: Speaker, name: str) -> dict[str, Any]:
+    """A profile's fields; base and changes where it is made; a sentence where it cannot be used."""
+    snapshot, made = speaker.registry.snapshot, speaker.profiles.made.get(name)
+    source = {"base": made.base, "changes": made.changes} if made and name not in snapshot.profiles else {}
+    try:
+        profile: Profile = speaker.profiles.find(name, snapshot)
+    except BadInput as error:
+        return {"name": name, "problem": error.message, **source}
+    inactive = [link for link in profile.post_processors if link not in snapshot.post_processors]
+    return {
+        **msgspec.to_builtins(profile),
+        "default": name == speaker.settings.default_quality,
+        "inactive": inactive,
+        **source,
+    }

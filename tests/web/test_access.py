@@ -1,0 +1,267 @@
+"""Who gets in, who does not, and how they are told: over real connections."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from more_server.keys import KeyRing
+from tests.web.guarded import Guarded, guarded, refused
+
+ROUTES = ("public", "discovery", "unnamed", "speech", "voices", "admin")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Guarded]:
+    with guarded(tmp_path) as made:
+        yield made
+
+
+# Without keys
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "Bearer ", "Bearer undefined", "undefined", "Bearer sk-x", "Basic eA=="]
+)
+def test_without_keys_nobody_needs_one(app: Guarded, authorization: str | None) -> None:
+    header = "" if authorization is None else f"authorization: {authorization}\r\n"
+    request = "GET /{} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{}\r\n"
+    answers = [app.raw(request.format(route, header).encode()) for route in ROUTES]
+    assert [answer.rpartition(b"\r\n")[2] for answer in answers] == [b"anybody", *[b"local"] * 5]
+
+
+@pytest.mark.parametrize(
+    ("headers", "open_"),
+    [
+        ({}, True),
+        ({"host": "localhost:8000"}, True),
+        ({"host": "LOCALHOST"}, True),
+        ({"host": "[::1]:8000"}, True),
+        ({"host": "192.168.1.7"}, True),
+        ({"host": "localhost:8000", "origin": "http://localhost:8000"}, True),
+        ({"host": "[::1]:8000", "origin": "http://[::1]:8000", "sec-fetch-site": "same-origin"}, True),
+        ({"sec-fetch-site": "none"}, True),
+        ({"host": "localhost:8000", "origin": "http://localhost:3000"}, False),
+        ({"host": "localhost:8000", "origin": "http://127.0.0.1:8000"}, False),
+        ({"host": "localhost", "origin": "https://evil.example"}, False),
+        ({"host": "localhost", "origin": "http://localhost.evil.example"}, False),
+        ({"host": "localhost", "origin": "http://localhost@evil.example"}, False),
+        ({"host": "localhost", "origin": "null"}, False),
+        ({"host": "localhost", "origin": ""}, False),
+        ({"host": "localhost", "origin": "http://[::1"}, False),
+        ({"host": "localhost", "sec-fetch-site": "cross-site"}, False),
+        ({"host": "localhost:8000", "sec-fetch-site": "same-site"}, False),
+        ({"host": "evil.example"}, False),
+        ({"host": "evil.example", "origin": "http://evil.example"}, False),
+        ({"host": "localhost.evil.example"}, False),
+        ({"host": "127.0.0.1.evil.example"}, False),
+        ({"host": "more"}, False),
+    ],
+)
+def test_without_keys_foreign_pages_do_not_administer(app: Guarded, headers: dict[str, str], open_: bool) -> None:
+    answer = app.http.get(f"{app.url}/admin", headers=headers)
+    if open_:
+        assert answer.text == "local"
+    else:
+        assert "keys add" in refused(answer, 403, "foreign_page")
+    assert app.http.get(f"{app.url}/speech", headers=headers).status_code == 200
+
+
+def test_the_first_key_closes_the_server_and_the_last_one_opens_it(app: Guarded) -> None:
+    assert app.status("/speech") == 200
+    secret = app.key("admin")
+    assert app.status("/speech") == 401
+    assert app.get("/admin", secret, host="more.example", origin="https://pages.example").status_code == 200
+    (key,) = app.keys.all()
+    assert app.get("/admin", secret).text == f"key {key.id} (admin)"
+    KeyRing(app.settings).revoke(key.id)
+    assert app.status("/admin") == 200
+
+
+def test_a_server_that_others_reach_is_never_without_keys(tmp_path: Path) -> None:
+    with guarded(tmp_path, host="0.0.0.0") as app:
+        message = refused(app.get("/speech"), 401, "invalid_api_key")
+        assert "keys add" in message
+        assert [app.status(f"/{route}") for route in ROUTES] == [200, *[401] * 5]
+        secret = app.key("admin")
+        assert app.status("/speech", secret) == 200
+    with guarded(tmp_path / "open", host="0.0.0.0", allow_open=True) as app:
+        assert app.status("/speech") == 200
+
+
+# With keys
+
+
+def test_who_may_do_what(app: Guarded) -> None:
+    secrets = {scope: app.key(scope) for scope in ("admin", "speech", "voices")}
+    opened = {"admin": set(ROUTES), "speech": {*ROUTES} - {"voices", "admin"}, "voices": set(ROUTES) - {"admin"}}
+    opened["voices"] -= {"speech", "unnamed"}
+    for (scope, secret), route in product(secrets.items(), ROUTES):
+        answer = app.get(f"/{route}", secret)
+        if route in opened[scope]:
+            assert answer.status_code == 200, (scope, route)
+            assert answer.text == "anybody" if route == "public" else f"({scope})" in answer.text
+        else:
+            assert f"may do: {scope}; this needs" in refused(answer, 403, "insufficient_scope")
+
+
+def test_who_shows_no_key_is_told_how(app: Guarded) -> None:
+    app.key("admin")
+    assert app.get("/public").text == app.get("/discovery", "sk-unused").text == "anybody"
+    for route in ("unnamed", "speech", "voices", "admin", "misspelt", "stream"):
+        answer = app.get(f"/{route}") if route != "misspelt" else app.get("/admin", "")
+        assert "Authorization: Bearer" in refused(answer, 401, "invalid_api_key")
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert "there is no such key" in refused(app.get("/speech", f"sk-{route}"), 401, "invalid_api_key")
+
+
+def test_discovery_can_be_closed(tmp_path: Path) -> None:
+    with guarded(tmp_path, open_discovery=False) as app:
+        assert app.status("/discovery") == 200
+        app.key("admin")
+        assert app.status("/discovery") == 401
+        assert app.status("/discovery", app.key("voices")) == 200
+
+
+@pytest.mark.parametrize("form", ["Bearer {}", "bearer {}", "BEARER  {}"])
+def test_forms_of_the_header(app: Guarded, form: str) -> None:
+    assert app.http.get(f"{app.url}/speech", headers={"authorization": form.format(app.key("admin"))}).is_success
+
+
+@pytest.mark.parametrize("form", ["{}", "Token {}", "Bearer{}", "Bearer {} {}", "Bearer, {}", "Basic {}"])
+def test_what_is_no_such_header(app: Guarded, form: str) -> None:
+    secret = app.key("admin")
+    sent = form.format(secret, secret)
+    refused(app.http.get(f"{app.url}/speech", headers={"authorization": sent}), 401, "invalid_api_key")
+
+
+def test_two_keys_in_one_request(app: Guarded) -> None:
+    secret = app.key("admin")
+    headers = [("authorization", f"Bearer {secret}")] * 2
+    refused(httpx.get(f"{app.url}/speech", headers=headers), 401, "invalid_api_key")
+
+
+@pytest.mark.parametrize("value", [b"\x01", b"more_\x00", b"a\r b", b"\xff\xfe", "ключ".encode(), b"\x1b[31m"])
+def test_keys_of_strange_bytes(app: Guarded, value: bytes) -> None:
+    secret = app.key("admin")
+    request = b"GET /speech HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer " + value + b"\r\n\r\n"
+    assert app.raw(request).split(b" ")[1] in {b"400", b"401"}
+    assert app.status("/speech", secret) == 200
+
+
+def test_a_megabyte_of_key(app: Guarded) -> None:
+    secret = app.key("admin")
+    request = b"GET /speech HTTP/1.1\r\nhost: x\r\nauthorization: Bearer " + b"a" * 1_000_000 + b"\r\n\r\n"
+    try:
+        answer = app.raw(request)
+    except ConnectionError:  # refused while it was still being sent
+        answer = b""
+    assert answer == b"" or answer.split(b" ")[1] in {b"400", b"431"}
+    assert app.status("/speech", secret) == 200
+
+
+def test_browsers_ask_first_without_a_key_and_can_read_refusals(app: Guarded) -> None:
+    app.key("admin")
+    asking = {"origin": "https://pages.example", "access-control-request-method": "POST"}
+    asked = app.http.options(
+        f"{app.url}/speech", headers=asking | {"access-control-request-headers": "authorization, content-type"}
+    )
+    assert asked.status_code == 204
+    assert "authorization" in asked.headers["access-control-allow-headers"]
+    assert app.http.options(f"{app.url}/speech").status_code == 204
+    answer = app.get("/speech", origin="https://pages.example")
+    refused(answer, 401, "invalid_api_key")
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_a_route_with_a_misspelt_scope_is_closed(app: Guarded) -> None:
+    assert "spech" in refused(app.get("/misspelt"), 500, "server_error")
+    assert "spech" in refused(app.get("/misspelt", app.key("admin")), 500, "server_error")
+
+
+def test_a_damaged_file_closes_the_running_server(app: Guarded, tmp_path: Path) -> None:
+    secret = app.key("admin")
+    assert app.status("/speech", secret) == 200
+    file = tmp_path / "admin" / "keys.json"
+    good = file.read_bytes()
+    file.write_bytes(good[:-20])
+    for route in ROUTES[1:]:
+        answer = app.get(f"/{route}", secret)
+        assert str(tmp_path) not in refused(answer, 503, "keys_unreadable")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+    assert app.status("/public") == 200
+    file.unlink()
+    assert app.status("/speech") == 503
+    file.write_bytes(good)
+    assert app.status("/speech", secret) == 200
+
+
+def test_the_last_use_reaches_the_disk(app: Guarded) -> None:
+    secret = app.key("admin")
+    assert app.status("/speech", secret) == 200
+    until = time.monotonic() + 5
+    while not KeyRing(app.settings).last_used():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+# WebSockets, spoken to as a server would: uvicorn has them only where a library for them is installed.
+
+
+async def visit(app: Guarded, *authorization: bytes) -> list[dict[str, Any]]:
+    """What the application sends to a client that connects, says a word and leaves."""
+    told = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hello"}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return told.pop(0) if told else {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), *((b"authorization", value) for value in authorization)]
+    scope = {
+        "type": "websocket",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": "/socket",
+        "raw_path": b"/socket",
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers,
+        "client": ("2001:db8::1", 5),
+        "server": ("localhost", 80),
+        "subprotocols": [],
+        "state": {},
+        "extensions": {},
+    }
+    await app.app(scope, receive, send)  # type: ignore[arg-type]
+    return sent
+
+
+def test_sockets_pass_the_same_gate(tmp_path: Path) -> None:
+    app = Guarded(tmp_path)
+
+    async def visits() -> None:
+        sent = await visit(app)
+        assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
+        assert sent[1]["text"] == "local"
+        app.key("admin")
+        speech, voices = app.key("speech", concurrency=1, rate_per_minute=2), app.key("voices")
+        assert await visit(app) == [{"type": "websocket.close", "code": 4401, "reason": "invalid_api_key"}]
+        (closed,) = await visit(app, b"Bearer " + voices.encode())
+        assert (closed["code"], closed["reason"]) == (4403, "insufficient_scope")
+        for _ in range(2):
+            assert "(speech)" in (await visit(app, b"bearer " + speech.encode()))[1]["text"]
+        assert [message.get("code") for message in await visit(app, b"Bearer " + speech.encode())] == [4429]
+        codes = [(await visit(app, b"Bearer %d" % number))[0]["code"] for number in range(11)]
+        assert codes == [4401] * 10 + [4429]
+
+    asyncio.run(visits())
+    app.http.close()
