@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 from litestar import Litestar, Request, Response, Router
@@ -133,7 +132,7 @@ class App:
         }
         return Litestar(
             route_handlers=handlers,
-            dependencies={name: Provide(partial(_same, one), sync_to_thread=False) for name, one in given.items()},
+            dependencies={name: Provide(_always(one), sync_to_thread=False) for name, one in given.items()},
             middleware=[self._access],
             lifespan=[self._lifespan],
             exception_handlers={
@@ -174,10 +173,12 @@ class App:
             self._on_started(error)
         else:
             self._on_started(None)
+            if self.speaker.settings.prepare_voices:
+                await self.speaker.prepare_all()
 
 
-def _same(one: Any) -> Any:
-    return one
+def _always(one: Any) -> Callable[[], Any]:
+    return lambda: one
 
 
 def _router(plugin: str, handlers: Sequence[Any]) -> Router:

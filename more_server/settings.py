@@ -88,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Voice of requests that name none; empty: the first one."""
     default_quality: str = "balanced"
     """Quality profile of requests that name none."""
+    prepare_voices: bool = True
+    """After the start, work out what the first request for each voice would wait for, once; people go first."""
     voice_store: str = ""
     """Store that new voices go to, and that is looked at first; empty: the first one that can be written."""
     default_language: str = "en"

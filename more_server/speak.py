@@ -16,6 +16,7 @@ from more_server.errors import (
     BadInput,
     BrokenVoice,
     ModelLoading,
+    MoreError,
     PluginFailure,
     SettingsError,
     VoiceNotFound,
@@ -37,8 +38,8 @@ from more_server.speech import (
     Voice,
     VoiceLatents,
 )
-from more_server.text import LANGUAGES, normalise, resolve_language, split
-from more_server.voiceprints import SAMPLE_SEED, Voiceprints
+from more_server.text import LANGUAGES, SAMPLES, normalise, resolve_language, split
+from more_server.voiceprints import Voiceprints
 from more_server.voices import Shares, VoiceLibrary, mixed_voice
 
 SPEED_RANGE = (0.25, 4.0)
@@ -47,6 +48,9 @@ WARM_UP = "Hello there, this is what I sound like when I say a whole sentence."
 """Long enough for every size of piece that a stream begins with: oneDNN compiles each when it first comes."""
 SEED_BITS = 63
 """Seeds fit a signed 64-bit integer, which is what JSON readers keep exactly at most."""
+
+SAMPLE_SEED = 20
+"""Of what voices say to be measured."""
 
 log = structlog.get_logger("more_server.speak")
 
@@ -232,6 +236,14 @@ class Speaker:
         """Every voice, in order of id, those of the serving model included. Blocks."""
         return list(self.voices.view(self.fleet.serving.studio).voices)
 
+    async def prepare_all(self) -> None:
+        """Prepare every voice, one after the other; those that cannot be are told in the log."""
+        for voice in await asyncio.to_thread(self.all_voices):
+            try:
+                await self.prepare(voice)
+            except MoreError as error:
+                log.warning("a voice cannot be prepared", voice_id=voice.id, reason=error.message)
+
     async def prepare(self, voice: Voice) -> None:
         """Work out ahead what the first request for a voice would wait for. Raises BrokenVoice or PluginFailure."""
         model, snapshot = self.fleet.serving, self.registry.snapshot
@@ -249,13 +261,13 @@ class Speaker:
             self.registry.report(error.plugin, error.reason, hung=isinstance(error.__cause__, Hung))
             raise
 
-    def _sample(self, model: LoadedModel, voice: Voice, latents: VoiceLatents, text: str) -> Utterance:
+    def _sample(self, model: LoadedModel, voice: Voice, latents: VoiceLatents) -> Utterance:
         """For measuring: no profile's own choices matter to a level."""
         profile = Profile(name="sample", temperature=0.75, top_p=0.9)
-        language = self._language(SpeechRequest(text=text), voice, model)
+        language = self._language(SpeechRequest(text=""), voice, model)
         return Utterance(
             id=f"sample of {voice.id}",
-            segments=self._segments(text, language, profile, model),
+            segments=self._segments(SAMPLES[language], language, profile, model),
             voice=voice,
             latents=latents,
             language=language,
@@ -263,6 +275,7 @@ class Speaker:
             speed=1.0,
             seed=SAMPLE_SEED,
             model=model.id,
+            priority=1,
         )
 
     # -- speaking

@@ -20,11 +20,8 @@ from more_server.voices import Shares, VoiceLibrary
 
 REFERENCE_SECONDS = 60.0
 """Of each voice, at most; the conditioning uses 30, the speaker embedding all of it."""
-SAMPLE_TEXT = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10."
-"""What voices say for measurements: normalised, it is words in every language."""
-SAMPLE_SEED = 20
 Clips = list[tuple[Samples, Samples]]
-GetUtterance = Callable[[LoadedModel, Voice, VoiceLatents, str], Utterance]
+GetUtterance = Callable[[LoadedModel, Voice, VoiceLatents], Utterance]
 
 log = structlog.get_logger("more_server.voiceprints")
 
@@ -36,7 +33,7 @@ class Voiceprints:
     """
 
     def __init__(self, settings: Settings, library: VoiceLibrary, speak_sample: GetUtterance) -> None:
-        """speak_sample: the utterance of a text by a voice, for measuring."""
+        """speak_sample: what a voice says to be measured."""
         self.settings = settings
         self._library = library
         self._speak_sample = speak_sample
@@ -134,7 +131,7 @@ class Voiceprints:
     async def _measure(self, model: LoadedModel, voice: Voice, link: PostProcessing) -> float:
         latents = await self._of_one(model, voice)
         state = hashlib.sha256(latents.conditioning.tobytes() + latents.speaker_embedding.tobytes())
-        state.update(f"{model.fingerprint} {link.id} {SAMPLE_TEXT} {SAMPLE_SEED}".encode())
+        state.update(f"{model.fingerprint} {link.id} {voice.languages}".encode())
         key = state.hexdigest()
         known = self._measured.get(key)
         if known is None or _has_failed(known):
@@ -167,7 +164,7 @@ class Voiceprints:
         return value
 
     async def _sample(self, model: LoadedModel, voice: Voice, latents: VoiceLatents) -> Audio:
-        utterance = self._speak_sample(model, voice, latents, SAMPLE_TEXT)
+        utterance = self._speak_sample(model, voice, latents)
         pieces = [audio async for audio in model.engine.generate(utterance)]
         return Audio(np.concatenate([audio.samples for audio in pieces]), pieces[0].sample_rate)
 

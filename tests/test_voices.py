@@ -1,200 +1,131 @@
-"""Voices on disk: whole or not there, found under every name, cached by content."""
+"""Voices of all stores: found under every name, mixed by name, added whole; stores that fail are told."""
 
-import asyncio
-import shutil
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from more_server.audio.encode import encode_file
-from more_server.errors import BadInput, TooLarge, VoiceNotFound
-from more_server.settings import LimitSettings, bundled_dir
-from more_server.speech import Voice, VoiceLatents
-from more_server.voices import (
-    BUNDLED_VOICES,
-    LatentCache,
-    VoiceLibrary,
-    VoiceMetadata,
-    metadata_toml,
-    read_clip,
-    read_studio_voices,
-)
+from more_server.errors import BadInput, PluginFailure, StorageError, TooLarge, VoiceNotFound
+from more_server.hookspecs import Listing, VoiceStore
+from more_server.registry import Registry
+from more_server.settings import LimitSettings, Settings
+from more_server.speech import MixPart, Voice, VoiceLatents
+from more_server.voiceprints import mixed
+from more_server.voices import VoiceLibrary, mixed_voice, named_clips, read_clip, read_studio_voices
 
 LIMITS = LimitSettings()
 
+FAILING = """
+import time
+from more_server import Listing, Voice, VoiceStore, errors, hookimpl
+
+class Store(VoiceStore):
+    name = "failing"
+
+    def list(self):
+        BEHAVE
+
+    def read(self, voice_id, reference):
+        raise errors.StorageError("the disk is gone")
+
+    def read_derived(self, key):
+        raise OSError(28, "No space left on device")
+
+    def write_derived(self, key, content):
+        raise OSError(30, "Read-only file system")
+
+    def write(self, voice, clips):
+        raise errors.StorageError("voices cannot be written: No space left on device")
+
+@hookimpl
+def voice_stores(context):
+    return [Store()]
+"""
+
 
 def tone(seconds: float, level: float = 0.3) -> bytes:
-    time = np.arange(round(seconds * 24_000)) / 24_000
-    return encode_file((level * np.sin(2 * np.pi * 200 * time)).astype(np.float32), 24_000, "wav")
+    at = np.arange(round(seconds * 24_000)) / 24_000
+    return encode_file((level * np.sin(2 * np.pi * 200 * at)).astype(np.float32), 24_000, "wav")
+
+
+CLIPS = {"reference-01.wav": tone(2)}
+
+
+def ann(**fields: object) -> Voice:
+    return Voice(**({"id": "ann", "name": "Ann", "references": tuple(CLIPS)} | fields))  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> VoiceLibrary:
-    return VoiceLibrary((tmp_path / "voices", bundled_dir() / "voices"))
+    return opened(tmp_path)
 
 
-def test_a_voice_is_added_whole(library: VoiceLibrary, tmp_path: Path) -> None:
-    metadata = VoiceMetadata(name='Ann "A" Müller', languages=("de", "en"), aliases=("boss",), consent="spoken\nyes")
-    voice = library.add("ann", [(".wav", tone(2)), (".wav", tone(3))], metadata, LIMITS)
-    assert [clip.name for clip in voice.references] == ["reference-1.wav", "reference-2.wav"]
-    assert (voice.name, voice.languages, voice.consent) == ('Ann "A" Müller', ("de", "en"), "spoken\nyes")
-    assert [one.id for one in library.all()] == ["ann", "linden", "rowan"]
-    for name in ("ann", "ANN", "boss", 'ann "a" müller'):
-        assert library.find(name) == voice
+def opened(folder: Path, **settings: object) -> VoiceLibrary:
+    registry = Registry(Settings(data_dir=folder / "data", **settings))  # type: ignore[arg-type]
+    registry.open(None)
+    return VoiceLibrary(registry, 5.0)
+
+
+def failing(folder: Path, behave: str, **settings: object) -> VoiceLibrary:
+    (folder / "plugins").mkdir()
+    (folder / "plugins" / "failing.py").write_text(FAILING.replace("BEHAVE", behave))
+    return opened(folder, plugin_dir=folder / "plugins", **settings)
+
+
+def ids(library: VoiceLibrary) -> list[str]:
+    return [voice.id for voice in library.view().voices]
+
+
+# -- found
+
+
+def test_found_under_every_name(library: VoiceLibrary) -> None:
+    made = library.add(
+        ann(name='Ann "A" Müller', languages=("de", "en"), aliases=("boss",), consent="said\nyes"), CLIPS
+    )
+    assert (made.store, made.languages, made.consent) == ("folder", ("de", "en"), "said\nyes")
+    assert ids(library) == ["ann", "linden", "rowan"]
+    for name in ("ann", "ANN", "Boss", 'ann "a" müller', " ann "):
+        assert library.view().find(name) == made
     library.remove("ann")
-    assert {path.name for path in (tmp_path / "voices").iterdir()} <= {".locks"}
     with pytest.raises(VoiceNotFound, match="linden, rowan"):
-        library.find("ann")
+        library.view().find("ann")
 
 
-@pytest.mark.parametrize(
-    "name", ["", "Ann", "../ann", "a/b", "a b", ".ann", "-ann", "a" * 65, "a\n", "a\u202eb", "nul\0"]
-)
-def test_names_that_cannot_be_folders(library: VoiceLibrary, tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadInput, match="lower-case letters"):
-        library.add(name, [(".wav", tone(2))], VoiceMetadata(), LIMITS)
-    assert not (tmp_path / "voices").exists()
+def test_default_voices(library: VoiceLibrary, tmp_path: Path) -> None:
+    def resolved(name: str | None, default: str) -> str:
+        return mixed_voice(library.view().resolve(name, default)).id
 
-
-@pytest.mark.parametrize(
-    ("suffix", "content", "says"),
-    [
-        (".wav", b"", "empty"),
-        (".wav", b"garbage" * 100, "audio"),
-        (".exe", tone(2), "allowed are"),
-        ("", tone(2), "allowed are"),
-        (".wav", tone(0.4), "at least 1 s"),
-        (".wav", tone(3, level=0.0), "at least 1 s"),
-        (".wav", tone(130), "120"),
-    ],
-)
-def test_clips_that_cannot_serve(library: VoiceLibrary, tmp_path: Path, suffix: str, content: bytes, says: str) -> None:
-    with pytest.raises(BadInput, match=says):
-        library.add("ann", [(".wav", tone(2)), (suffix, content)], VoiceMetadata(), LIMITS)
-    assert not (tmp_path / "voices").exists()
-
-
-def test_taken_names_and_no_clips(library: VoiceLibrary) -> None:
-    with pytest.raises(BadInput, match="exists already"):
-        library.add("linden", [(".wav", tone(2))], VoiceMetadata(), LIMITS)
-    with pytest.raises(BadInput, match="at least one"):
-        library.add("ann", [], VoiceMetadata(), LIMITS)
-
-
-def test_bundled_voices_stay(library: VoiceLibrary) -> None:
-    with pytest.raises(BadInput, match="it stays"):
-        library.remove("linden")
+    assert resolved(None, "") == "linden"
+    assert resolved(None, "rowan") == "rowan"
+    assert resolved("nova", "") == "rowan"
     with pytest.raises(VoiceNotFound):
-        library.remove("nobody")
-
-
-def test_bundled_voices_stay_where_a_checkout_is_the_data_directory() -> None:
-    """Both folders are one there: a voice that is tracked must not go for a slip of the hand."""
-    checkout = VoiceLibrary((bundled_dir() / "voices",))
-    assert {path.name for path in (bundled_dir() / "voices").iterdir() if path.is_dir()} >= set(BUNDLED_VOICES)
-    for voice in BUNDLED_VOICES:
-        with pytest.raises(BadInput, match="it stays"):
-            checkout.remove(voice)
-        assert checkout.find(voice).id == voice
-
-
-def test_a_failed_write_leaves_nothing(library: VoiceLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_arguments: object, **_options: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(Exception, match="No space left"):
-        library.add("ann", [(".wav", tone(2))], VoiceMetadata(), LIMITS)
-    assert {path.name for path in (tmp_path / "voices").iterdir()} <= {".locks"}
-
-
-def test_broken_folders_are_told_and_passed_over(library: VoiceLibrary, tmp_path: Path) -> None:
-    for name, toml in (("no-toml", None), ("bad-toml", "name ="), ("typo", 'nmae = "x"'), ("no-clip", "")):
-        (tmp_path / "voices" / name).mkdir(parents=True)
-        if toml is not None:
-            (tmp_path / "voices" / name / "voice.toml").write_text(toml)
-    (tmp_path / "voices" / ".hidden").mkdir()
-    (tmp_path / "voices" / "file.txt").write_text("x")
-    assert [voice.id for voice in library.all()] == ["linden", "rowan"]
-    problems = library.problems()
-    assert len(problems) == 4
-    assert any("nmae" in problem for problem in problems)
-
-
-def test_aliases_in_any_case(library: VoiceLibrary) -> None:
-    library.add("ann", [(".wav", tone(2))], VoiceMetadata(aliases=("Annie",)), LIMITS)
-    assert library.find("annie").id == library.find("ANNIE").id == "ann"
-
-
-def test_what_is_no_file_is_no_clip(library: VoiceLibrary, tmp_path: Path) -> None:
-    folder = tmp_path / "voices" / "odd"
-    (folder / "a.wav").mkdir(parents=True)
-    (folder / "b.wav").symlink_to(tmp_path / "nowhere.wav")
-    (folder / "voice.toml").write_text("")
-    assert "no reference clip" in library.problems()[0]
-    (folder / "c.wav").write_bytes(tone(2))
-    (folder / "voice.toml").write_text('name = "Odd"')
-    assert [clip.name for clip in library.find("odd").references] == ["c.wav"]
-
-
-def test_what_a_killed_command_left_does_not_matter(library: VoiceLibrary, tmp_path: Path) -> None:
-    home = tmp_path / "voices"
-    for left in (".ann.partial-0123", ".ann.partial-removed"):
-        (home / left).mkdir(parents=True)
-        (home / left / "reference-1.wav").write_bytes(b"half")
-    assert [voice.id for voice in library.all()] == ["linden", "rowan"]
-    library.add("ann", [(".wav", tone(2))], VoiceMetadata(), LIMITS)
-    library.remove("ann")
-    assert {path.name for path in home.iterdir()} == {".locks"}
+        resolved("nobody", "")
+    empty = opened(tmp_path, plugins={"more_voice_folder": {"enabled": False}})
+    with pytest.raises(VoiceNotFound, match="voices add"):
+        empty.view().resolve(None, "")
 
 
 def test_long_names_are_not_echoed_whole(library: VoiceLibrary) -> None:
     with pytest.raises(VoiceNotFound) as refused:
-        library.find("x" * 100_000)
+        library.view().find("x" * 100_000)
     assert len(refused.value.message) < 300
 
 
-def test_changes_by_hand_are_seen(library: VoiceLibrary, tmp_path: Path) -> None:
-    library.add("ann", [(".wav", tone(2))], VoiceMetadata(name="Ann"), LIMITS)
-    (tmp_path / "voices" / "ann" / "voice.toml").write_text('name = "Other name, longer"')
-    assert library.find("ann").name == "Other name, longer"
-
-
-def test_default_voices(library: VoiceLibrary, tmp_path: Path) -> None:
-    assert library.resolve(None, "").id == "linden"
-    assert library.resolve(None, "rowan").id == "rowan"
-    assert library.resolve("nova", "").id == "rowan"
-    shutil.copytree(bundled_dir() / "voices" / "linden", tmp_path / "plain")
-    (tmp_path / "plain" / "voice.toml").write_text("")
-    only = VoiceLibrary((tmp_path,))
-    assert only.resolve("shimmer", "").id == "plain"
-    with pytest.raises(VoiceNotFound):
-        only.resolve("nobody", "")
-    with pytest.raises(VoiceNotFound, match="voices add"):
-        VoiceLibrary((tmp_path / "empty",)).resolve(None, "")
-
-
-def test_an_own_voice_hides_a_bundled_one(library: VoiceLibrary, tmp_path: Path) -> None:
-    shutil.copytree(bundled_dir() / "voices" / "rowan", tmp_path / "voices" / "linden")
-    assert library.find("linden").name == "Rowan"
+def test_an_own_voice_hides_a_bundled_one_and_gives_it_back(library: VoiceLibrary) -> None:
+    plugin, store = library.store("folder")
+    assert plugin == "more_voice_folder"
+    store.write(ann(id="linden"), CLIPS)
+    assert library.find("linden").name == "Ann"
     library.remove("linden")
     assert library.find("linden").name == "Linden"
 
 
-@given(st.builds(VoiceMetadata, name=st.text(), languages=st.lists(st.text()).map(tuple), consent=st.text()))
-def test_metadata_survives_toml(metadata: VoiceMetadata) -> None:
-    import tomllib
-
-    import msgspec
-
-    assert msgspec.convert(tomllib.loads(metadata_toml(metadata)), VoiceMetadata) == metadata
-
-
-def test_studio_voices(tmp_path: Path) -> None:
+def test_studio_voices_of_a_model(library: VoiceLibrary, tmp_path: Path) -> None:
     save_file(
         {
             "Ana Florence/conditioning": np.ones((32, 8), np.float16),
@@ -202,31 +133,140 @@ def test_studio_voices(tmp_path: Path) -> None:
         },
         tmp_path / "speakers.safetensors",
     )
-    library = VoiceLibrary((), read_studio_voices(tmp_path))
-    assert library.find("ana-florence").name == "Ana Florence"
-    assert library.studio["ana-florence"].conditioning.dtype == np.float32
-    with pytest.raises(BadInput, match="it stays"):
-        library.remove("ana-florence")
+    studio = read_studio_voices(tmp_path)
+    assert studio["ana-florence"].conditioning.dtype == np.float32
+    found = library.view(studio).find("Ana Florence")
+    assert (found.id, found.fixed, found.store) == ("ana-florence", True, "")
     assert read_studio_voices(tmp_path / "none") == {}
 
 
-def test_latents_are_cached_by_content(tmp_path: Path) -> None:
-    cache = LatentCache(tmp_path / "cache")
-    (tmp_path / "clip.wav").write_bytes(b"one")
-    voice = Voice(id="a", name="A", references=(tmp_path / "clip.wav",))
-    latents = VoiceLatents(np.ones((32, 4), np.float32), np.zeros(512, np.float32))
-    key = cache.key(voice, "model 1")
-    assert cache.read(key) is None
-    cache.write(key, latents)
-    found = cache.read(key)
-    assert found is not None
-    np.testing.assert_array_equal(found.conditioning, latents.conditioning)
-    assert cache.key(voice, "model 2") != key
-    (tmp_path / "clip.wav").write_bytes(b"two")
-    assert cache.key(voice, "model 1") != key
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"{key}.safetensors"]
-    next((tmp_path / "cache").iterdir()).write_bytes(b"damaged")
-    assert cache.read(key) is None
+# -- mixed
+
+
+@pytest.mark.parametrize(
+    ("name", "shares"),
+    [
+        ("linden+rowan", {"linden": 0.5, "rowan": 0.5}),
+        ("linden(3)+rowan(1)", {"linden": 0.75, "rowan": 0.25}),
+        (" linden ( 0.5 ) + rowan ", {"linden": 1 / 3, "rowan": 2 / 3}),
+        ("alloy+nova(3)", {"linden": 0.25, "rowan": 0.75}),
+        ("linden+rowan+linden", {"linden": 2 / 3, "rowan": 1 / 3}),
+        ("linden(0)+rowan", {"rowan": 1.0}),
+    ],
+)
+def test_mixtures_as_kokoro_s_users_write_them(library: VoiceLibrary, name: str, shares: dict[str, float]) -> None:
+    found = library.view().resolve(name, "")
+    assert {voice.id: weight for weight, voice in found} == pytest.approx(shares)
+    assert mixed_voice(found).id == "+".join(f"{one}({shares[one]:.3g})" for one in shares) or len(shares) == 1
+    assert mixed_voice(found).languages == ("en",)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("linden+", "mixtures are written"),
+        ("+", "mixtures are written"),
+        ("linden(x)+rowan", "mixtures are written"),
+        ("linden(-1)+rowan", "mixtures are written"),
+        ("linden(1e9)+rowan", "mixtures are written"),
+        ("linden(0)+rowan(0)", "weights of .* are all 0"),
+        ("+".join(["linden"] * 9), "at most 8"),
+        ("linden+nobody", "there is no voice 'nobody'"),
+    ],
+)
+def test_mixtures_that_cannot_be(library: VoiceLibrary, name: str, says: str) -> None:
+    with pytest.raises(BadInput, match=says) as refused:
+        library.view().resolve(name, "")
+    assert refused.value.param == "voice"
+
+
+def test_mixed_latents_lie_between_and_keep_their_length() -> None:
+    random = np.random.default_rng(5)
+    ones = [
+        VoiceLatents(
+            random.normal(size=(4, 3)).astype(np.float32),
+            (lambda e: e / np.linalg.norm(e))(random.normal(size=512)).astype(np.float32),
+        )
+        for _ in range(2)
+    ]
+    made = mixed([(3.0, ones[0]), (1.0, ones[1])])
+    np.testing.assert_allclose(made.conditioning, 0.75 * ones[0].conditioning + 0.25 * ones[1].conditioning, atol=1e-6)
+    assert np.linalg.norm(made.speaker_embedding) == pytest.approx(1, abs=1e-5)
+    towards = [float(made.speaker_embedding @ one.speaker_embedding) for one in ones]
+    assert towards[0] > towards[1] > 0
+    assert mixed([(2.0, ones[0])]) is ones[0]
+    same = mixed([(1.0, ones[0]), (5.0, ones[0])])
+    np.testing.assert_allclose(same.speaker_embedding, ones[0].speaker_embedding, atol=1e-6)
+
+
+# -- added, renamed, removed
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Ann", "../ann", "a/b", "a b", ".ann", "-ann", "a" * 65, "a\n", "a\u202eb", "nul\0", "a+b"]
+)
+def test_names_that_cannot_be(library: VoiceLibrary, tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match="lower-case letters"):
+        library.add(ann(id=name), CLIPS)
+    assert not (tmp_path / "data" / "voices").exists()
+
+
+def test_taken_names_and_stores_that_cannot_be_written(library: VoiceLibrary) -> None:
+    for taken in ("linden", "ann"):
+        if taken == "ann":
+            library.add(ann(), CLIPS)
+        with pytest.raises(BadInput, match="exists already"):
+            library.add(ann(id=taken), CLIPS)
+    with pytest.raises(BadInput, match="there is no store 'attic'; there are: bundled, folder"):
+        library.add(ann(id="bob"), CLIPS, "attic")
+    with pytest.raises(BadInput, match="'bundled' cannot be written"):
+        library.add(ann(id="bob"), CLIPS, "bundled")
+
+
+def test_a_voice_is_renamed_with_all_that_it_has(library: VoiceLibrary) -> None:
+    clips = {"one.wav": tone(2), "two.wav": tone(3)}
+    mix = (MixPart(0.25, ("one.wav",)), MixPart(0.75, ("two.wav",)))
+    library.add(ann(references=tuple(clips), mix=mix, licence="CC0-1.0"), clips)
+    made = library.rename("ann", "annette")
+    assert (made.name, made.mix, made.licence, library.clips(made)) == ("Ann", mix, "CC0-1.0", clips)
+    assert ids(library) == ["annette", "linden", "rowan"]
+    with pytest.raises(BadInput, match="exists already"):
+        library.rename("annette", "rowan")
+    assert "annette" in ids(library)
+
+
+def test_what_came_with_the_program_stays(library: VoiceLibrary) -> None:
+    for change in (lambda: library.remove("linden"), lambda: library.rename("rowan", "other")):
+        with pytest.raises(BadInput, match="it stays"):
+            change()
+    with pytest.raises(VoiceNotFound, match="there is no voice 'nobody'"):
+        library.remove("nobody")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "says"),
+    [
+        (".wav", tone(0.4), "at least 1 s"),
+        (".wav", tone(3, level=0.0), "of sound"),
+        (".wav", b"not audio at all", "audio"),
+        (".txt", b"x", "cannot be a '.txt' file"),
+        ("", b"x", "nameless"),
+    ],
+)
+def test_clips_that_cannot_serve(suffix: str, content: bytes, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        named_clips([(suffix, content)], LIMITS)
+
+
+def test_no_clips_and_too_many() -> None:
+    with pytest.raises(BadInput, match="at least one"):
+        named_clips([], LIMITS)
+    with pytest.raises(BadInput, match="17 reference clips; at most 16"):
+        named_clips([(".wav", b"")] * 17, LIMITS)
+    assert list(named_clips([(".wav", tone(2)), (".flac", tone(2))], LIMITS)) == [
+        "reference-01.wav",
+        "reference-02.flac",
+    ]
 
 
 def test_clips_from_files(tmp_path: Path) -> None:
@@ -237,12 +277,77 @@ def test_clips_from_files(tmp_path: Path) -> None:
         read_clip(tmp_path / "big.wav", LimitSettings(reference_bytes=1024))
 
 
-def test_concurrent_writers_of_one_name(library: VoiceLibrary) -> None:
-    async def add_many() -> list[object]:
-        clip = [(".wav", tone(2))]
-        adding = (asyncio.to_thread(library.add, "ann", clip, VoiceMetadata(), LIMITS) for _ in range(6))
-        return await asyncio.gather(*adding, return_exceptions=True)
+# -- stores that fail
 
-    results = asyncio.run(add_many())
-    assert sum(isinstance(result, Voice) for result in results) == 1
-    assert library.problems() == []
+
+@pytest.mark.parametrize(
+    ("behave", "says"),
+    [
+        ("raise RuntimeError('out of reach')", "RuntimeError: out of reach"),
+        ("raise errors.StorageError('the bucket is gone')", "the bucket is gone"),
+        ("return ['linden']", "no Listing"),
+        ("time.sleep(60)", "no answer within"),
+    ],
+)
+def test_a_store_that_fails_is_told_and_the_others_go_on(tmp_path: Path, behave: str, says: str) -> None:
+    library = failing(tmp_path, behave)
+    library.seconds = 0.3
+    view = library.view()
+    assert [voice.id for voice in view.voices] == ["linden", "rowan"]
+    assert says in view.problems[0]
+
+
+def test_one_that_hangs_is_asked_once(tmp_path: Path) -> None:
+    library = failing(tmp_path, "time.sleep(60)")
+    library.seconds = 0.5
+    library.view()
+    began = time.monotonic()
+    assert library.view().problems == ()
+    assert time.monotonic() - began < 0.4
+
+
+def test_a_full_disk_is_an_error_where_it_matters_and_a_warning_where_not(tmp_path: Path) -> None:
+    library = failing(
+        tmp_path, "return Listing((Voice(id='far', name='Far', store='failing', references=('a.wav',)),))"
+    )
+    far = library.find("far")
+    with pytest.raises(StorageError, match="No space left"):
+        library.add(ann(), CLIPS, "failing")
+    with pytest.raises(StorageError, match="the disk is gone"):
+        library.clips(far)
+    assert library.read_derived(far, "0" * 64) is None
+    library.write_derived(far, "0" * 64, b"latents")
+
+
+def test_the_store_that_the_settings_name_comes_first(tmp_path: Path) -> None:
+    library = failing(tmp_path, "return Listing(())", voice_store="failing")
+    assert library.store()[1].name == "failing"
+
+
+class Memory(VoiceStore):
+    """The least that a store has to do."""
+
+    name = "memory"
+
+    def list(self) -> Listing:
+        return Listing(())
+
+    def read(self, voice_id: str, reference: str) -> bytes:
+        raise VoiceNotFound("none")
+
+    def read_derived(self, key: str) -> bytes | None:
+        return None
+
+    def write_derived(self, key: str, content: bytes) -> None:
+        raise PluginFailure("memory", "full")
+
+
+def test_a_store_that_only_reads_refuses_the_rest() -> None:
+    clips: Mapping[str, bytes] = CLIPS
+    for change in (
+        lambda: Memory().write(ann(), clips),
+        lambda: Memory().update(ann()),
+        lambda: Memory().delete("ann"),
+    ):
+        with pytest.raises(BadInput, match="can be neither changed nor removed"):
+            change()

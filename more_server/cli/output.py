@@ -10,7 +10,7 @@ from more_server.settings import Settings, load
 if TYPE_CHECKING:
     from more_server.voices import VoiceLibrary
 
-__all__ = ("console", "settings", "size", "table", "voices")
+__all__ = ("console", "quiet", "settings", "size", "table", "voices")
 
 
 def settings() -> Settings:
@@ -23,9 +23,17 @@ def voices(loaded: Settings) -> "VoiceLibrary":
     from more_server.registry import Registry
     from more_server.voices import VoiceLibrary
 
+    quiet(loaded)
     registry = Registry(loaded)
     registry.open(None)
     return VoiceLibrary(registry, loaded.plugin_seconds)
+
+
+def quiet(loaded: Settings) -> None:
+    """Warnings alone from the log, on standard error."""
+    from more_server import logs
+
+    logs.configure("warning", loaded.log_format)
 
 
 def console() -> Console:

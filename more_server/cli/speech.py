@@ -4,6 +4,7 @@ import asyncio
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from cyclopts import Parameter
 
 from more_server.cli.output import console, settings
 from more_server.errors import BadInput, MoreError, SettingsError, StorageError
-from more_server.settings import Settings
+from more_server.settings import COMMAND_LINE, Loaded, Settings, read
 from more_server.speech import SpeechRequest
 
 
@@ -29,14 +30,21 @@ def serve(*, host: str | None = None, port: int | None = None) -> None:
 
     from more_server import logs
 
-    loaded = settings()
     changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    loaded = msgspec.structs.replace(loaded, server=msgspec.structs.replace(loaded.server, **changes))
+
+    def reread() -> Loaded:
+        """Settings as they are now, what was said on the command line before all else."""
+        found = read()
+        server = msgspec.structs.replace(found.settings.server, **changes)
+        said = {f"server.{name}": COMMAND_LINE for name in changes}
+        return Loaded(msgspec.structs.replace(found.settings, server=server), found.sources | said)
+
+    loaded = reread().settings
     logs.configure(loaded.log_level, loaded.log_format)
     listening = _bind(loaded)
     try:
         _check_reach(loaded)
-        _run(loaded, listening)
+        _run(loaded, listening, reread)
     finally:
         listening.close()
 
@@ -71,7 +79,7 @@ def _check_reach(loaded: Settings) -> None:
     )
 
 
-def _run(loaded: Settings, listening: socket.socket) -> None:
+def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded]) -> None:
     import uvicorn
 
     from more_server.app import create_app
@@ -88,7 +96,7 @@ def _run(loaded: Settings, listening: socket.socket) -> None:
         console().print(f"MORE is ready: http://{name}:{port}/v1/audio/speech")
 
     config = uvicorn.Config(
-        create_app(loaded, started),
+        create_app(loaded, started, reread),
         log_config=None,
         log_level="warning",
         access_log=False,

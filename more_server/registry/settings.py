@@ -1,5 +1,9 @@
 """The settings that plugins declare: checked, shown without secrets, described as JSON Schema."""
 
+import ast
+import inspect
+import itertools
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -62,8 +66,28 @@ def secrets(struct: type[msgspec.Struct]) -> frozenset[str]:
 
 
 def schema(struct: type[msgspec.Struct] | None) -> dict[str, Any] | None:
-    """JSON Schema of a plugin's settings."""
-    return None if struct is None else msgspec.json.schema(struct, schema_hook=_schema)
+    """JSON Schema of a plugin's settings, with what the lines under its fields say."""
+    if struct is None:
+        return None
+    made = msgspec.json.schema(struct, schema_hook=_schema)
+    fields = made["$defs"][struct.__name__]["properties"]
+    for name, line in _lines(struct).items():
+        fields[name]["description"] = line
+    return made
+
+
+def _lines(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """The string under each field of a struct; none where its source cannot be had."""
+    try:
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    assert isinstance(tree, ast.ClassDef)
+    return {
+        ast.unparse(field.target): str(line.value.value)
+        for field, line in itertools.pairwise(tree.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+    }
 
 
 def _decode(kind: type, value: Any) -> Any:

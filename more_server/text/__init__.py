@@ -3,6 +3,7 @@
 from more_server.text.languages.registry import LANGUAGES, character_limit, resolve_language
 from more_server.text.normalise import normalise
 from more_server.text.romanise import romanise
+from more_server.text.samples import SAMPLES
 from more_server.text.split import split
 
-__all__ = ("LANGUAGES", "character_limit", "normalise", "resolve_language", "romanise", "split")
+__all__ = ("LANGUAGES", "SAMPLES", "character_limit", "normalise", "resolve_language", "romanise", "split")

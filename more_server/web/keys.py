@@ -12,8 +12,8 @@ from more_server.audit import Actor, AuditLog, Entry
 from more_server.errors import BadInput
 from more_server.keys import Concurrency, Key, KeyRing, Rate, Scope, new_key
 from more_server.web import wire
+from more_server.web.admin import ADMIN, answer, caller
 
-ADMIN = {"scope": "admin"}
 MOST_ENTRIES = 1000
 
 
@@ -79,11 +79,15 @@ class AuditList(msgspec.Struct):
     object: Literal["list"] = "list"
 
 
-@get("/v1/admin/keys", opt=ADMIN, sync_to_thread=True)
-def list_keys(keys: NamedDependency[KeyRing]) -> Response[bytes]:
+# In threads of our own: Litestar's sync_to_thread wraps a handler anew for every application that it is given to, and
+# the second wrap answers with a coroutine. Applications are built again whenever the routes of plugins change.
+
+
+@get("/v1/admin/keys", opt=ADMIN)
+async def list_keys(keys: NamedDependency[KeyRing]) -> Response[bytes]:
     """All keys, the oldest first."""
-    used = keys.last_used()
-    return _json(KeyList([KeyItem(**key.shown(), last_used=used.get(key.id)) for key in keys.all()]))
+    used = await asyncio.to_thread(keys.last_used)
+    return answer(KeyList([KeyItem(**key.shown(), last_used=used.get(key.id)) for key in keys.all()]))
 
 
 @post("/v1/admin/keys", opt=ADMIN, status_code=200)
@@ -93,30 +97,30 @@ async def create_key(
     """A new key; its secret is in this answer and nowhere else. The first one needs the scope admin."""
     body = wire.decode(await request.body(), KeyBody)
     key, secret = new_key(body.name, body.scopes, body.rate_per_minute, body.concurrency)
-    await asyncio.to_thread(_add, keys, audit, _caller(request), key)
-    response = _json(NewKey(**key.shown(), last_used=None, key=secret))
+    await asyncio.to_thread(_add, keys, audit, caller(request), key)
+    response = answer(NewKey(**key.shown(), last_used=None, key=secret))
     response.headers["cache-control"] = "no-store"
     return response
 
 
-@delete("/v1/admin/keys/{key_id:str}", opt=ADMIN, status_code=200, sync_to_thread=True)
-def delete_key(
+@delete("/v1/admin/keys/{key_id:str}", opt=ADMIN, status_code=200)
+async def delete_key(
     request: Request[Any, Any, Any],
     keys: NamedDependency[KeyRing],
     audit: NamedDependency[AuditLog],
     key_id: FromPath[str],
 ) -> Response[bytes]:
     """Remove a key: what it started goes on, its next request is refused."""
-    _remove(keys, audit, _caller(request), key_id)
-    return _json(KeyDeleted(key_id))
+    await asyncio.to_thread(_remove, keys, audit, caller(request), key_id)
+    return answer(KeyDeleted(key_id))
 
 
-@get("/v1/admin/audit", opt=ADMIN, sync_to_thread=True)
-def read_audit(audit: NamedDependency[AuditLog], limit: FromQuery[int] = 100) -> Response[bytes]:
+@get("/v1/admin/audit", opt=ADMIN)
+async def read_audit(audit: NamedDependency[AuditLog], limit: FromQuery[int] = 100) -> Response[bytes]:
     """The last administrative changes, 100 unless `?limit=` says otherwise."""
     if not 1 <= limit <= MOST_ENTRIES:
         raise BadInput(f"limit is 1 to {MOST_ENTRIES}", param="limit")
-    return _json(AuditList(audit.tail(limit)))
+    return answer(AuditList(await asyncio.to_thread(audit.tail, limit)))
 
 
 def _add(keys: KeyRing, audit: AuditLog, actor: Actor, key: Key) -> None:
@@ -130,13 +134,3 @@ def _remove(keys: KeyRing, audit: AuditLog, actor: Actor, key_id: str) -> None:
     key = keys.find(key_id)
     with audit.change(actor, "keys.delete", key.id, {"name": key.name}):
         keys.revoke(key.id)
-
-
-def _caller(request: Request[Any, Any, Any]) -> Actor:
-    caller = request.scope["state"]["caller"]
-    assert isinstance(caller, Actor)
-    return caller
-
-
-def _json(value: msgspec.Struct) -> Response[bytes]:
-    return Response(wire.encode(value), media_type="application/json")

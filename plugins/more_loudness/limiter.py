@@ -106,16 +106,16 @@ class Limiter:
     def _released(self, gains: Gains) -> Gains:
         """At most `gains`, shape (n,), and never more than the release above the one before."""
         slope = self._release * np.arange(1, len(gains) + 1)
-        lowest = np.minimum.accumulate(np.minimum(gains - slope, self._gains[-1]))
+        lowest: Gains = np.minimum.accumulate(np.minimum(gains - slope, self._gains[-1]))
         return lowest + slope
 
 
 def _interpolation() -> NDArray[np.float32]:
-    """A windowed sinc for the points after the middle of TAPS samples, shape (TAPS, POINTS)."""
+    """A sinc under Kaiser's window (beta 6) for the points after the middle of TAPS samples, shape (TAPS, POINTS)."""
     points = np.arange(1, POINTS + 1) / (POINTS + 1)
     distance = np.arange(TAPS)[:, np.newaxis] - (TAPS // 2 - 1) - points
     window = np.i0(6.0 * np.sqrt(np.maximum(0, 1 - (distance / (TAPS // 2)) ** 2))) / np.i0(6.0)
-    taps = np.sinc(distance) * window
+    taps: NDArray[np.float64] = np.sinc(distance) * window
     return (taps / taps.sum(axis=0)).astype(np.float32)
 
 

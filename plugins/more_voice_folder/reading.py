@@ -1,5 +1,6 @@
 """Voices of a folder, read: <id>/voice.toml beside the reference clips."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -88,7 +89,7 @@ class ReadOnlyFolder(VoiceStore):
     def _names(self) -> tuple[str, ...]:
         try:
             with os.scandir(self.home) as entries:
-                names = (entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+                names = (entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
                 return tuple(sorted(names))
         except FileNotFoundError:
             return ()
@@ -164,8 +165,10 @@ class ReadOnlyFolder(VoiceStore):
                     continue
                 try:
                     status = entry.stat()
-                except FileNotFoundError:  # a link to nothing
-                    continue
+                except OSError as error:
+                    if error.errno in (errno.ENOENT, errno.ELOOP):  # a link to nothing, or in a circle
+                        continue
+                    raise
                 if stat.S_ISREG(status.st_mode):
                     files[entry.name] = status
         return files
@@ -180,6 +183,13 @@ class ReadOnlyFolder(VoiceStore):
 
 def _is_clip(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # whatever it is, looking at it tells it
+        return True
 
 
 def _reason(error: Exception) -> str:

@@ -44,7 +44,8 @@ class Watcher(Service):
         """Look once, then watch. Raises StorageError where there is no folder and none can be made."""
         # Its INFO lines tell of every change, those of speech caches beside the folder included.
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
-        await asyncio.to_thread(self._place)
+        with _Home(self._store.home):
+            pass
         self._known = _by_name(await asyncio.to_thread(self._store.contents))
         self._looked = time.monotonic()
         self._stopped.clear()
@@ -74,42 +75,33 @@ class Watcher(Service):
         from watchfiles import awatch
 
         while not self._stopped.is_set():
-            place = await asyncio.to_thread(self._place)
-            beats = awatch(
-                place[0],
-                watch_filter=None,
-                debounce=GROUP_MS,
-                step=STEP_MS,
-                rust_timeout=HEARTBEAT_MS,
-                yield_on_timeout=True,
-                stop_event=self._stopped,
-                ignore_permission_denied=True,
-            )
-            async with aclosing(beats):
-                async for changes in beats:
-                    if changes:
-                        self._store.memory.forget()
-                        self._note(Path(path).relative_to(place[0]) for _, path in changes)
-                    # The folder was removed or replaced: the kernel still watches the one that is gone.
-                    if await asyncio.to_thread(self._place) != place:
-                        break
-                    self._store.memory.trust(TRUST_SECONDS)
-                    await self._settle(waiting)
+            with _Home(self._store.home) as home:
+                beats = awatch(
+                    home.path,
+                    watch_filter=None,
+                    debounce=GROUP_MS,
+                    step=STEP_MS,
+                    rust_timeout=HEARTBEAT_MS,
+                    yield_on_timeout=True,
+                    stop_event=self._stopped,
+                    ignore_permission_denied=True,
+                )
+                async with aclosing(beats):
+                    async for changes in beats:
+                        if changes:
+                            self._store.memory.forget()
+                            self._note(Path(path).relative_to(home.path) for _, path in changes)
+                        # Where it was removed or replaced, the kernel still watches the one that is gone.
+                        if not await asyncio.to_thread(home.is_in_place):
+                            break
+                        self._store.memory.trust(TRUST_SECONDS)
+                        await self._settle(waiting)
             self._store.memory.distrust()
-
-    def _place(self) -> tuple[str, int]:
-        """Where the folder really lies, and its inode; it is made where it is missing."""
-        try:
-            self._store.home.mkdir(parents=True, exist_ok=True)
-            return os.path.realpath(self._store.home), self._store.home.stat().st_ino
-        except OSError as error:
-            raise errors.StorageError(f"{self._store.home} cannot be watched: {error.strerror or error}") from error
+            self._looked = 0.0  # no event tells what came before the next watch
 
     def _note(self, paths: Iterable[Path]) -> None:
         for path in paths:
-            if not path.parts:  # the folder itself
-                self._looked = 0.0
-            elif not path.parts[0].startswith("."):
+            if path.parts and not path.parts[0].startswith("."):
                 self._restless[path.parts[0]] = time.monotonic()
 
     async def _settle(self, waiting: "asyncio.Queue[Voice]") -> None:
@@ -158,6 +150,32 @@ class Watcher(Service):
                 await self._server.prepare(voice)
             except errors.MoreError as error:
                 log.warning("a voice cannot be prepared", voice_id=voice.id, reason=error.message)
+
+
+class _Home:
+    """The folder that is watched, made where it is missing. While it is held, no other one gets its inode."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> "_Home":
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise errors.StorageError(f"{self._folder} cannot be watched: {error.strerror or error}") from error
+        self.path = os.path.realpath(self._folder)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._descriptor)
+
+    def is_in_place(self) -> bool:
+        """Whether the folder is still this one."""
+        try:
+            return os.path.samestat(self._folder.stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
 
 
 def _by_name(contents: Contents) -> dict[str, Known]:

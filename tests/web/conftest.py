@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from more_server.app import create_app
-from more_server.settings import EngineSettings, LimitSettings, Settings
+from more_server.settings import EngineSettings, LimitSettings, Loaded, Settings
 
 
 class Server:
@@ -46,7 +46,7 @@ class Server:
 
 
 @contextmanager
-def running(settings: Settings, *, wait: bool = True) -> Iterator[Server]:
+def running(settings: Settings, *, wait: bool = True, reread: Callable[[], Loaded] | None = None) -> Iterator[Server]:
     """Run the application until the block ends; `wait` for the model to be ready."""
     ready = threading.Event()
     errors: list[BaseException] = []
@@ -58,7 +58,7 @@ def running(settings: Settings, *, wait: bool = True) -> Iterator[Server]:
 
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        create_app(settings, started), log_config=None, access_log=False, timeout_graceful_shutdown=1
+        create_app(settings, started, reread), log_config=None, access_log=False, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -84,6 +84,7 @@ def nano_settings(data_dir: Path, **engine: object) -> Settings:
     return Settings(
         data_dir=data_dir,
         log_level="error",
+        prepare_voices=False,
         engine=EngineSettings(device="cpu", **engine),  # type: ignore[arg-type]
         limits=LimitSettings(text_characters=5000, body_bytes=65_536),
     )

@@ -1,0 +1,223 @@
+"""A voice as a zip archive: packed, and unpacked out of whatever a stranger sends."""
+
+import io
+import math
+import stat
+import struct
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+import tomli_w
+
+from more_server.errors import BadInput, TooLarge, allowed, shown
+from more_server.settings import LimitSettings
+from more_server.speech import MixPart, Voice
+from more_server.voicebank.details import HIDDEN, TEXTS, Clips, Details, about, check_new_id, checked, fitted, new_voice
+from more_server.voices import REFERENCE_SUFFIXES, check_clip
+
+VOICE_FILE = "voice.toml"
+MOST_TOML = 65_536
+MOST_DOTS = 1000
+"""In a line of TOML: its reader takes 30 s for a key of 32,000 parts."""
+MOST_ENTRIES = 200
+"""Of an archive, whatever its system strews among them."""
+DIRECTORY_ENTRY = b"PK\x01\x02"
+OVERHEAD_BYTES = 1_048_576
+"""Of an archive or a form beyond the clips."""
+STREWN = frozenset({"thumbs.db", "desktop.ini"})
+"""What Windows leaves in folders; macOS's names begin with a dot or lie in `__MACOSX`."""
+BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError, struct.error)
+"""What zipfile raises for archives that somebody cut, bent or made up; bad UTF-8 is a ValueError."""
+
+
+class _Part(msgspec.Struct, forbid_unknown_fields=True):
+    weight: float
+    references: tuple[str, ...]
+
+
+class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What stands in a voice.toml, as the store of folders reads it too."""
+
+    name: str = ""
+    languages: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+    licence: str = ""
+    consent: str = ""
+    source: str = ""
+    mix: tuple[_Part, ...] = ()
+
+
+def largest_archive(limits: LimitSettings) -> int:
+    """Bytes of the largest archive, or form, that holds a voice."""
+    return limits.voice_references * limits.reference_bytes + OVERHEAD_BYTES
+
+
+def pack(voice: Voice, clips: Mapping[str, bytes]) -> bytes:
+    """A zip archive of `<id>/voice.toml` and its clips, to be imported or unpacked into a folder of voices.
+
+    The same voice gives the same bytes. Raises BadInput for one without clips.
+    """
+    if not clips:
+        raise BadInput(f"the voice {voice.id!r} is the model's own; it has no recordings", param="voice")
+    voice, clips = fitted(voice, clips)
+    fields = {field: getattr(voice, field) for field in ("name", "languages", "aliases", *TEXTS)}
+    told = _File(**fields, mix=tuple(_Part(part.weight, part.references) for part in voice.mix))
+    files = {VOICE_FILE: tomli_w.dumps(msgspec.to_builtins(told)).encode(), **clips}
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(f"{voice.id}/{name}", (1980, 1, 1, 0, 0, 0))
+            entry.create_system, entry.external_attr = 3, (stat.S_IFREG | 0o644) << 16
+            archive.writestr(entry, content)
+    return sink.getvalue()
+
+
+# -- unpacked
+
+
+def unpack(content: bytes, limits: LimitSettings, voice_id: str = "") -> tuple[Voice, Clips]:
+    """A voice out of a zip archive: its files, or one folder that holds them, as `pack` or a person makes it.
+
+    voice_id: what it is to be called, else as the folder is. Nothing of the archive is trusted: sizes are counted
+    while they come out, names are never used as paths. Raises BadInput or TooLarge saying what is wrong.
+    """
+    folder, files = _files(content, limits)
+    told, named = files.pop(VOICE_FILE), voice_id or folder
+    if not named:
+        raise BadInput(
+            "the archive does not say what the voice is called; name it, or put its files into a folder of that name",
+            param="name",
+        )
+    check_new_id(named)
+    for name, clip in files.items():
+        try:
+            check_clip(PurePosixPath(name).suffix.lower(), clip, limits)
+        except BadInput as error:
+            raise about(name, error, "file") from error
+    try:
+        fields = _described(told, files)
+    except BadInput as error:
+        raise about(VOICE_FILE, error, "file") from error
+    return fitted(new_voice(named, fields, sorted(files)), files)
+
+
+def _files(content: bytes, limits: LimitSettings) -> tuple[str, Clips]:
+    """The folder that holds the files, or nothing, and voice.toml and clips by name. Raises BadInput."""
+    if len(content) > largest_archive(limits):
+        raise TooLarge(f"the archive is larger than {largest_archive(limits)} bytes", param="file")
+    # Before zipfile makes an object of each.
+    if content.count(DIRECTORY_ENTRY) > MOST_ENTRIES:
+        raise TooLarge(f"the archive has more than {MOST_ENTRIES} entries", param="file")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            folder, entries = _entries(archive.infolist(), limits)
+            return folder, {name: _content(archive, entry, _most(name, limits)) for name, entry in entries.items()}
+    except BROKEN_ARCHIVE as error:
+        raise BadInput(f"the archive cannot be read: {error or type(error).__name__}", param="file") from error
+
+
+def _entries(infos: Sequence[zipfile.ZipInfo], limits: LimitSettings) -> tuple[str, dict[str, zipfile.ZipInfo]]:
+    """The folder that holds the files, or nothing, and the files by name. Raises BadInput."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    folders = set()
+    for info in infos:
+        folder, name = _place(info)
+        if folder == "__MACOSX" or name.startswith(".") or name.lower() in STREWN:
+            continue
+        folders.add(folder)
+        if not name:
+            continue
+        if name.lower() in {other.lower() for other in found}:
+            raise BadInput(f"the archive holds {shown(name)} twice", param="file")
+        _check_entry(info, name, limits)
+        found[name] = info
+    if VOICE_FILE not in found:
+        raise BadInput(f"there is no {VOICE_FILE} in the archive", param="file")
+    if len(folders) > 1:
+        raise BadInput(f"a voice is one folder; the archive has: {allowed(map(shown, folders))}", param="file")
+    if not 2 <= len(found) <= limits.voice_references + 1:
+        raise BadInput(
+            f"{len(found) - 1} reference clips in the archive; 1 to {limits.voice_references} are allowed", param="file"
+        )
+    return folders.pop(), found
+
+
+def _place(info: zipfile.ZipInfo) -> tuple[str, str]:
+    """Folder and name of an entry, the name empty for the folder itself. Raises BadInput for what leads elsewhere."""
+    # `filename` is what zipfile makes of it: cut at a zero byte, for one.
+    name = info.orig_filename
+    parts = name.removesuffix("/").split("/")
+    if "\\" in name or ":" in name or HIDDEN.search(name) or any(part in ("", ".", "..") for part in parts):
+        raise BadInput(f"the archive has an entry {shown(name)}; names that lead elsewhere are not taken", param="file")
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise BadInput(f"the archive's entry {shown(name)} is a link or a device, no file", param="file")
+    is_folder = name.endswith("/")
+    if parts[0] != "__MACOSX" and len(parts) > (1 if is_folder else 2):
+        raise BadInput(f"the archive has folders within folders: {shown(name)}; one is allowed", param="file")
+    if is_folder or parts[0] == "__MACOSX":
+        return parts[0], ""
+    return (parts[0], parts[1]) if len(parts) == 2 else ("", parts[0])
+
+
+def _check_entry(info: zipfile.ZipInfo, name: str, limits: LimitSettings) -> None:
+    """Raises BadInput for what is not taken out, TooLarge by the size that it declares."""
+    if name != VOICE_FILE and PurePosixPath(name).suffix.lower() not in REFERENCE_SUFFIXES:
+        raise BadInput(
+            f"the archive holds {shown(name)}, which is neither {VOICE_FILE} nor a recording "
+            f"({allowed(REFERENCE_SUFFIXES)})",
+            param="file",
+        )
+    if info.flag_bits & 0x41:
+        raise BadInput(f"{shown(name)} is encrypted; make the archive without a password", param="file")
+    # The readers of the others give out whatever a block makes: 4 kB of bzip2 can be gigabytes.
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadInput(f"{shown(name)} is compressed in a way that is not read; use deflate or none", param="file")
+    if info.file_size > _most(name, limits):
+        raise TooLarge(f"{shown(name)} has {info.file_size} bytes; at most {_most(name, limits)}", param="file")
+
+
+def _most(name: str, limits: LimitSettings) -> int:
+    return MOST_TOML if name == VOICE_FILE else limits.reference_bytes
+
+
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
+    with archive.open(entry) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise TooLarge(f"{shown(entry.filename)} is larger than it says", param="file")
+    return content
+
+
+def _described(content: bytes, clips: Collection[str]) -> dict[str, Any]:
+    """Checked fields of a voice from its voice.toml. Raises BadInput."""
+    if max(line.count(b".") for line in content.split(b"\n")) > MOST_DOTS:
+        raise BadInput("a line is made of dots")
+    try:
+        told = msgspec.convert(tomllib.loads(content.decode("utf-8")), _File)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(str(error)) from error
+    if fault := _fault_of_mix(told.mix, clips):
+        raise BadInput(fault)
+    details = {field: getattr(told, field) for field in ("languages", "aliases", *TEXTS)}
+    details |= {"title": told.name} if told.name.strip() else {}
+    return checked(Details(**details), MOST_TOML) | {
+        "mix": tuple(MixPart(part.weight, part.references) for part in told.mix)
+    }
+
+
+def _fault_of_mix(mix: Sequence[_Part], clips: Collection[str]) -> str:
+    """What is wrong with it; empty for nothing."""
+    for part in mix:
+        if not (math.isfinite(part.weight) and part.weight > 0):
+            return f"a part of mix has the weight {part.weight:g}; it must be above 0"
+        if not part.references:
+            return "a part of mix has no references"
+        if missing := sorted(set(part.references) - set(clips)):
+            return f"mix names {shown(missing[0])}, which is not in the archive"
+    return ""

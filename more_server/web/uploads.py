@@ -1,0 +1,124 @@
+"""Recordings and archives as browsers and programs send them."""
+
+from collections.abc import Collection
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import UploadFile
+
+from more_server.errors import BadInput, TooLarge, allowed, shown
+from more_server.voices import REFERENCE_SUFFIXES
+
+MEDIA_TYPES = (
+    (".wav", "audio/wav"),
+    (".mp3", "audio/mpeg"),
+    (".m4a", "audio/mp4"),
+    (".mp4", "audio/mp4"),
+    (".aac", "audio/aac"),
+    (".ogg", "audio/ogg"),
+    (".opus", "audio/ogg"),
+    (".flac", "audio/flac"),
+    (".webm", "audio/webm"),
+    (".wav", "audio/x-wav"),
+    (".wav", "audio/wave"),
+    (".wav", "audio/vnd.wave"),
+    (".mp3", "audio/mp3"),
+    (".m4a", "audio/x-m4a"),
+    (".flac", "audio/x-flac"),
+)
+"""Of recordings. Where several fit, the first one is meant."""
+MULTIPART = "multipart/form-data"
+
+
+class Form(msgspec.Struct):
+    """A form that was sent, blank fields left out."""
+
+    texts: dict[str, list[str]]
+    """By field, in the order in which they came."""
+    files: dict[str, list[tuple[str, bytes]]]
+    """Suffix, such as `.wav`, and content, by field."""
+
+    def text(self, field: str) -> str:
+        """The value of a field; empty where it was not sent. Raises BadInput where it was sent twice."""
+        values = self.texts.get(field, [])
+        if len(values) > 1:
+            raise BadInput(f"{field} was sent {len(values)} times; once is enough", param=field)
+        return values[0] if values else ""
+
+    def listed(self, field: str) -> list[str]:
+        """The values of a field that may come several times, or once with commas."""
+        parts = (part.strip() for value in self.texts.get(field, []) for part in value.split(","))
+        return [part for part in parts if part]
+
+
+def media_type(name: str) -> str:
+    """Of a recording, by the suffix of its file's name."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return next((kind for known, kind in MEDIA_TYPES if known == suffix), "application/octet-stream")
+
+
+async def read_form(request: Request[Any, Any, Any], texts: Collection[str], files: Collection[str], most: int) -> Form:
+    """A form of these fields, whose files have at most so many bytes each.
+
+    Raises BadInput naming the field, TooLarge.
+    """
+    if request.content_type[0] != MULTIPART:
+        raise BadInput(f"send a form ({MULTIPART}) with the fields: {allowed([*texts, *files])}")
+    try:
+        sent = await request.form()
+    except (LookupError, ValueError) as error:  # a character set that does not exist, or another one than it says
+        raise BadInput(f"the form cannot be read: {error}") from error
+    try:
+        form = Form({}, {})
+        for field, value in sent.multi_items():
+            is_file = isinstance(value, UploadFile)
+            if field not in (files if is_file else texts):
+                raise _unexpected(field, is_file, texts, files)
+            if isinstance(value, UploadFile):
+                form.files.setdefault(field, []).append((_suffix(value), await _content(value, field, most)))
+            elif value.strip():
+                form.texts.setdefault(field, []).append(value)
+        return form
+    finally:
+        await sent.close()
+
+
+async def read_archive(request: Request[Any, Any, Any], most: int) -> bytes:
+    """The file `file` of a form, or the body itself. Raises BadInput or TooLarge."""
+    if request.content_type[0] != MULTIPART:
+        content = await request.body()
+    else:
+        form = await read_form(request, (), ("file",), most)
+        archives = form.files.get("file", [])
+        if len(archives) > 1:
+            raise BadInput(f"{len(archives)} archives; send one at a time", param="file")
+        content = archives[0][1] if archives else b""
+    if not content:
+        raise BadInput("there is no archive; send it as the body, or as the file `file` of a form", param="file")
+    return content
+
+
+def _unexpected(field: str, is_file: bool, texts: Collection[str], files: Collection[str]) -> BadInput:
+    if field in files:
+        return BadInput(f"{field} must be a file, with a name", param=field)
+    if field in texts and is_file:
+        return BadInput(f"{field} must be text, not a file", param=field)
+    return BadInput(f"there is no field {shown(field)}; there are: {allowed([*texts, *files])}", param=field)
+
+
+def _suffix(file: UploadFile) -> str:
+    """Of its name; where that has none, as some programs send it, of its media type."""
+    suffix = PurePosixPath(file.filename).suffix.lower()
+    if suffix in REFERENCE_SUFFIXES:
+        return suffix
+    sent = file.content_type.partition(";")[0].strip().lower()
+    return next((known for known, kind in MEDIA_TYPES if kind == sent), suffix)
+
+
+async def _content(file: UploadFile, field: str, most: int) -> bytes:
+    content = await file.read(most + 1)
+    if len(content) > most:
+        raise TooLarge(f"a file {field} is larger than the {most} bytes allowed", param=field)
+    return content

@@ -1,0 +1,36 @@
+"""What installed plugins offer, found the way the server finds it, for the tests of what they all promise."""
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from more_server import Context, PostProcessorKind, Server
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def plugins() -> dict[str, ModuleType]:
+    """Every plugin by name, imported."""
+    return {point.name: point.load() for point in sorted(entry_points(group="more_server.plugins"))}
+
+
+def context(name: str, settings: Any) -> Context:
+    """For a hook that asks nothing of the server."""
+    return Context(
+        plugin=name,
+        settings=settings,
+        data_dir=ROOT / "no such folder",
+        bundled_dir=ROOT,
+        server=cast(Server, None),
+    )
+
+
+def post_processors() -> dict[str, PostProcessorKind]:
+    """Every kind by the id that profiles use, of all plugins at their default settings."""
+    return {
+        f"{name}.{kind.name}" if kind.name else name: kind
+        for name, plugin in plugins().items()
+        if hasattr(plugin, "post_processors")
+        for kind in plugin.post_processors(context(name, plugin.Settings()))
+    }
