@@ -1,6 +1,7 @@
 """create_app(settings): wiring only."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -114,12 +115,11 @@ class App:
         handlers: list[Any] = [*HANDLERS]
         for plugin, theirs in by_plugin.items():
             try:
-                router = _router(plugin, theirs)
-                self._litestar([*handlers, router])
+                self._litestar([*handlers, _router(plugin, theirs)])
             except Exception as error:  # noqa: BLE001 - a stranger's handlers, or a path that is taken
                 self.speaker.registry.report(plugin, f"its routes: {type(error).__name__}: {error}")
             else:
-                handlers.append(router)
+                handlers.append(_router(plugin, theirs))
         return self._litestar(handlers)
 
     def _litestar(self, handlers: Sequence[Any]) -> Litestar:
@@ -192,4 +192,10 @@ def _router(plugin: str, handlers: Sequence[Any]) -> Router:
         HTTPException: handle_http_error,
         Exception: failed,
     }
-    return Router(path="/", route_handlers=handlers, exception_handlers=theirs, opt={"plugin": plugin})
+    # Copies: Litestar wraps a handler that runs in threads once more each time that it is taken into an application.
+    return Router(
+        path="/",
+        route_handlers=[copy.deepcopy(one) for one in handlers],
+        exception_handlers=theirs,
+        opt={"plugin": plugin},
+    )

@@ -98,8 +98,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """`debug`, `info`, `warning` or `error`."""
     log_format: Annotated[str, Meta(pattern="^(auto|json|text)$")] = "auto"
     """`json`, `text`, or `auto`: text on a terminal, else JSON."""
-    plugin_dir: Path | None = None
-    """Folder with further plugins, files or packages; whatever is in it is run as part of the server. None: none."""
+    plugin_dir: str = ""
+    """Folder with further plugins, files or packages; whatever is in it is run as part of the server. Empty: none."""
     plugin_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
     """Seconds that a plugin may take to be imported, to answer a hook, and for a piece of audio."""
     plugins: dict[str, dict[str, Any]] = {}
@@ -175,7 +175,7 @@ def read(file: Path | None = None, environment: Mapping[str, str] | None = None)
     data_dir = settings.data_dir.expanduser().absolute()
     if data_dir.exists() and not data_dir.is_dir():
         raise SettingsError(f"data_dir {data_dir} is a file; it must be a folder, or not exist yet")
-    plugin_dir = settings.plugin_dir and settings.plugin_dir.expanduser().absolute()
+    plugin_dir = settings.plugin_dir and str(Path(settings.plugin_dir).expanduser().absolute())
     return Loaded(msgspec.structs.replace(settings, data_dir=data_dir, plugin_dir=plugin_dir), sources)
 
 

@@ -57,9 +57,9 @@ class Place(msgspec.Struct, frozen=True):
 
     def settings(self, **others: Any) -> Settings:
         if self.kind == "file":
-            return Settings(url=f"file://{self.path}", **others)
+            return Settings(**{"url": f"file://{self.path}"} | others)
         keys = {"endpoint": self.endpoint, "access_key_id": "test", "secret_access_key": "s3cr3t", "allow_http": True}
-        return Settings(url=f"s3://voices/{self.path}", **keys | others)
+        return Settings(**keys | {"url": f"s3://voices/{self.path}"} | others)
 
     def names(self) -> set[str]:
         """What lies there, as people with access to the storage see it."""

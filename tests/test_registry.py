@@ -43,7 +43,7 @@ class House:
 
     def settings(self, **settings: Any) -> Settings:
         return Settings(
-            **({"data_dir": self.data_dir, "plugin_dir": self.folder, "plugin_seconds": 5.0} | settings)  # type: ignore[arg-type]
+            **({"data_dir": self.data_dir, "plugin_dir": str(self.folder), "plugin_seconds": 5.0} | settings)  # type: ignore[arg-type]
         )
 
     def open(self, **settings: Any) -> Registry:
@@ -158,7 +158,7 @@ def test_file_names_that_cannot_be_plugins(house: House, name: str) -> None:
 
 def test_a_folder_that_is_none(house: House) -> None:
     with pytest.raises(SettingsError, match="is not a folder"):
-        Registry(house.settings(plugin_dir=house.folder / "nowhere")).open(None)
+        Registry(house.settings(plugin_dir=str(house.folder / "nowhere"))).open(None)
 
 
 # -- what a stranger's code does to itself alone

@@ -73,7 +73,7 @@ def opened(folder: Path, **settings: object) -> VoiceLibrary:
 def failing(folder: Path, behave: str, **settings: object) -> VoiceLibrary:
     (folder / "plugins").mkdir()
     (folder / "plugins" / "failing.py").write_text(FAILING.replace("BEHAVE", behave))
-    return opened(folder, plugin_dir=folder / "plugins", **settings)
+    return opened(folder, plugin_dir=str(folder / "plugins"), **settings)
 
 
 def ids(library: VoiceLibrary) -> list[str]:

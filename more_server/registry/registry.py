@@ -94,7 +94,7 @@ class Registry:
             self._take(settings, self._plugins)
 
     def _take(self, settings: Settings, before: Mapping[str, Plugin]) -> None:
-        choices, found = self._choices.read(), self._find(settings.plugin_dir)
+        choices, found = self._choices.read(), self._find(Path(settings.plugin_dir) if settings.plugin_dir else None)
         _check_names(settings.plugins, [one.name for one in found])
         manager, plugins = new_manager(), {}
         for one in found:

@@ -119,7 +119,8 @@ def _files(content: bytes, limits: LimitSettings) -> tuple[str, Clips]:
             folder, entries = _entries(archive.infolist(), limits)
             return folder, {name: _content(archive, entry, _most(name, limits)) for name, entry in entries.items()}
     except BROKEN_ARCHIVE as error:
-        raise BadInput(f"the archive cannot be read: {error or type(error).__name__}", param="file") from error
+        reason = str(error)[:200] or type(error).__name__
+        raise BadInput(f"the archive cannot be read: {reason}", param="file") from error
 
 
 def _entries(infos: Sequence[zipfile.ZipInfo], limits: LimitSettings) -> tuple[str, dict[str, zipfile.ZipInfo]]:

@@ -140,13 +140,14 @@ def routes(limits: LimitSettings) -> list[Any]:
         most = f"{limits.voice_references} recordings of {limits.reference_bytes} bytes each"
         return handle_more_error(request, TooLarge(f"the body is larger than {most} (limits.reference_bytes)"))
 
+    # All handlers of a path stand in one router: each adds one of its own for OPTIONS.
     uploads = Router(
         path="/",
-        route_handlers=[upload, import_archive],
+        route_handlers=[list_all, upload, import_archive],
         request_max_body_size=archive.largest_archive(limits),
         exception_handlers={HTTPException: too_large, MoreError: handle_more_error},
     )
-    return [list_all, get_one, change, remove, export, read_reference, mix, uploads]
+    return [get_one, change, remove, export, read_reference, mix, uploads]
 
 
 # Threads are used within the handlers: Litestar's sync_to_thread wraps one anew for every application (web/keys.py).
@@ -259,7 +260,7 @@ def _uploaded(form: Form, limits: LimitSettings, view: VoiceView) -> tuple[Voice
     """A voice from a form. Raises BadInput naming the field."""
     voice_id = form.text("name")
     details.check_new_id(voice_id)
-    told = {field: text for field in ("title", *TEXTS) if (text := form.text(field))}
+    told: dict[str, Any] = {field: text for field in ("title", *TEXTS) if (text := form.text(field))}
     fields = details.checked(Details(**told, aliases=form.listed("aliases")))
     fields["languages"] = details.checked_languages(form.listed("language"), "language")
     details.check_free(view, details.new_voice(voice_id, fields, ()))
@@ -332,7 +333,11 @@ def _details(speaker: Speaker, voice_id: str) -> VoiceDetails:
 
 
 def _review(speaker: Speaker, voice: Voice, clips: Mapping[str, bytes]) -> ReferenceReport:
-    settings, spoken = speaker.settings, speaker.engine.config.languages
+    settings = speaker.settings
+    try:
+        spoken = speaker.engine.config.languages
+    except MoreError:  # it loads, or has failed; recordings can be looked at all the same
+        spoken = ()
     return details.review(clips, settings.limits, voice.languages, spoken, settings.default_language)
 
 
@@ -350,8 +355,8 @@ async def _prepared(speaker: Speaker, voice: Voice) -> None:
         await speaker.prepare(voice)
     except MoreError as error:
         log.warning("a voice cannot be prepared", voice_id=voice.id, reason=error.message)
-    except Exception as error:  # nobody else would ever hear of it
-        log.error("a voice cannot be prepared", voice_id=voice.id, exc_info=error)
+    except Exception:  # nobody else would ever hear of it
+        log.exception("a voice cannot be prepared", voice_id=voice.id)
 
 
 # -- shapes

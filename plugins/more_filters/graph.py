@@ -11,7 +11,7 @@ from more_server import Samples
 from more_server.errors import BadInput, shown
 
 TONE = (
-    "allpass anequalizer asubboost asubcut asupercut bandpass bandreject bass equalizer highpass highshelf lowpass "
+    "allpass anequalizer asubboost asubcut bandpass bandreject bass equalizer highpass highshelf lowpass "
     "lowshelf superequalizer tiltshelf treble"
 )
 LEVEL = "acompressor acontrast adynamicequalizer agate alimiter asoftclip compand deesser dynaudnorm speechnorm volume"

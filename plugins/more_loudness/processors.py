@@ -12,7 +12,7 @@ from more_server import PostProcessor, Samples
 LOUDEST = 16.0
 """24 dB beyond full scale; what exceeds it is no audio, and is clipped."""
 ROUNDS = 6
-"""Of limiting and measuring. Speech at -16 LUFS needs one or two; at -8 LUFS, deep in the limiter, four."""
+"""Of correcting. Speech at -16 LUFS takes one or none; at -10 LUFS, deep in the limiter, four."""
 EXACT_LU = 0.05
 """A result this close to the target is not corrected any further."""
 LIMITED_AT_ONCE = 1 << 18

@@ -97,7 +97,7 @@ class Watcher(Service):
                         self._store.memory.trust(TRUST_SECONDS)
                         await self._settle(waiting)
             self._store.memory.distrust()
-            self._looked = 0.0  # no event tells what came before the next watch
+            self._looked = float("-inf")  # no event tells what came before the next watch
 
     def _note(self, paths: Iterable[Path]) -> None:
         for path in paths:

@@ -16,8 +16,9 @@ URL = re.compile(r"(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]*(/[^?#@]*)?|file:///[^
 ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?(/[A-Za-z0-9._~/-]*)?")
 SHAPES = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///path"
 MOST_RETRIES = 2
-RETRY_SECONDS = 1.0
-"""No try begins later than this: connections that were closed while idle, and storages that ask to slow down."""
+RETRY_SHARE = 0.25
+"""Of the time that a request may take: no other try begins later. Meant for connections that were closed while idle
+and for storages that ask to slow down; what timed out is not tried again."""
 
 
 def connected(settings: "Settings") -> Bucket:
@@ -41,7 +42,7 @@ def connected(settings: "Settings") -> Bucket:
                 "timeout": timedelta(seconds=seconds),
                 "connect_timeout": timedelta(seconds=seconds),
             },
-            retry_config={"max_retries": MOST_RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+            retry_config={"max_retries": MOST_RETRIES, "retry_timeout": timedelta(seconds=seconds * RETRY_SHARE)},
         )
     except (BaseError, ValueError, OSError) as error:
         raise _refused("url", _why(error, settings)) from None

@@ -275,6 +275,25 @@ def test_what_a_killed_process_left_does_not_matter(store: FolderStore) -> None:
     assert {path.name for path in store.home.iterdir()} == {".locks"}
 
 
+@pytest.mark.parametrize("half", [{"reference-01.wav"}, {"voice.toml"}, {"voice.toml", "reference-01.wav"}])
+def test_a_voice_that_goes_while_it_is_looked_at(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, half: set[str]
+) -> None:
+    clips = CLIP | {"reference-02.wav": b"second"}
+    store.write(msgspec.structs.replace(ANN, references=tuple(clips)), clips)
+    look = store._files
+
+    def removed(voice_id: str, descriptor: int) -> Any:
+        gone = (store.home / "ann").rename(store.home / ".ann.partial-removed")
+        for name in half:
+            (gone / name).unlink()
+        return look(voice_id, descriptor)
+
+    monkeypatch.setattr(store, "_files", removed)
+    listing = store.list()
+    assert (listing.voices, listing.problems) == ((), ())
+
+
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
 def test_a_disk_that_takes_nothing(store: FolderStore, monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
     def refuse(*_arguments: object, **_options: object) -> None:

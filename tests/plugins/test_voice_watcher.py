@@ -10,11 +10,12 @@ import more_voice_folder
 import msgspec
 import pytest
 from more_voice_folder import memory, watcher
+from more_voice_folder.reading import Contents
 from more_voice_folder.store import FolderStore
 from more_voice_folder.watcher import Watcher
 from structlog.testing import capture_logs
 
-from more_server import Context, Voice, errors
+from more_server import Context, Listing, Voice, errors
 from more_server.settings import bundled_dir
 
 CLIP = {"reference-01.wav": b"clip"}
@@ -236,6 +237,29 @@ async def test_without_a_watcher_every_change_is_seen(
     (watched.store.home / "old" / "voice.toml").write_text('name = "Other"')
     assert watched.store.list().voices[0].name == "Other"
     assert any("no longer watched" in log["event"] for log in watched.logs) is (end == "dies")
+
+
+def test_a_look_that_began_before_a_change_does_not_count(tmp_path: Path) -> None:
+    kept, contents = (
+        memory.Memory(tmp_path),
+        [Contents({}, {"number": str(number)}, Listing(())) for number in range(5)],
+    )
+
+    def look(number: int, meanwhile: Callable[[], None] = lambda: None) -> Contents:
+        meanwhile()
+        return contents[number]
+
+    kept.trust(60)
+    assert kept.get(lambda: look(0, kept.forget)) is contents[0]
+    assert kept.get(lambda: look(1)) is contents[1]
+    assert kept.get(lambda: look(2)) is contents[1]
+    kept.distrust()
+    assert kept.get(lambda: look(3)) is contents[3]
+    # Between the two nobody watched, so what is known may be old.
+    assert kept.get(lambda: look(3, lambda: kept.trust(60))) is contents[3]
+    assert kept.get(lambda: look(4)) is contents[4]
+    (tmp_path / "new").mkdir()
+    assert kept.get(lambda: look(0)) is contents[0]
 
 
 async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

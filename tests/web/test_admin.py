@@ -169,7 +169,7 @@ ROUTED = """
 from litestar import get
 from more_server import hookimpl
 
-@get("/local/hello", opt={"scope": "public"}, sync_to_thread=False)
+@get("/local/hello", opt={"scope": "public"}, sync_to_thread=True)
 def hello() -> str:
     return "VALUE"
 
@@ -204,7 +204,7 @@ def local(folder: Path, **plugins: str) -> Settings:
     for name, text in plugins.items():
         (folder / "plugins" / f"{name}.py").write_text(text)
     return msgspec.structs.replace(
-        nano_settings(folder, threads=1), plugin_dir=folder / "plugins", plugin_seconds=2.0, prepare_voices=False
+        nano_settings(folder, threads=1), plugin_dir=str(folder / "plugins"), plugin_seconds=2.0, prepare_voices=False
     )
 
 
