@@ -80,6 +80,13 @@ def test_one_stream_against_the_memory(found: dict[str, Any]) -> None:
     assert engine["resident_mb"] <= engine["resident_peak_mb"]
 
 
+def test_post_processors_beside_the_synthesis(found: dict[str, Any]) -> None:
+    chains, factor = found["post_processors"], found["engine"]["real_time_factor"]
+    assert chains["balanced"]["post_processors"] == ["more_silence", "more_loudness"]
+    for chain in (chains[name] for name in ("fast", "balanced", "high_quality")):
+        assert chain["share"] == pytest.approx(chain["ms_per_s"] / 1000 / factor, rel=0.01, abs=1e-3)
+
+
 def test_coqui_spoke_beside_it(found: dict[str, Any]) -> None:
     coqui, ratios = found["coqui"], found["ratios"]
     assert coqui["codes"] == CODES

@@ -87,6 +87,8 @@ def unpack(content: bytes, limits: LimitSettings, voice_id: str = "") -> tuple[V
     voice_id: what it is to be called, else as the folder is. Nothing of the archive is trusted: sizes are counted
     while they come out, names are never used as paths. Raises BadInput or TooLarge saying what is wrong.
     """
+    if voice_id:
+        check_new_id(voice_id)
     folder, files = _files(content, limits)
     told, named = files.pop(VOICE_FILE), voice_id or folder
     if not named:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -32,7 +32,6 @@ FORM_TEXTS = ("name", "title", "language", "aliases", *TEXTS, "store")
 MADE_OF = ("title", "languages", "aliases", *TEXTS)
 """Fields of Details."""
 
-Body = TypeVar("Body", bound=msgspec.Struct)
 Asked = Request[Any, Any, Any]
 Make = Callable[[VoiceView], tuple[Voice, Clips]]
 log = structlog.get_logger("more_server.web")
@@ -195,7 +194,7 @@ async def import_archive(
 @post("/v1/admin/voices/mix", opt=ADMIN, status_code=200)
 async def mix(request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog]) -> Response[bytes]:
     """A new voice mixed of others by weight."""
-    body = _decoded(await request.body(), MixBody)
+    body = wire.decode(await request.body(), MixBody)
     fields, limits = details.checked(body), speaker.settings.limits
 
     def make(view: VoiceView) -> tuple[Voice, Clips]:
@@ -209,7 +208,7 @@ async def change(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog], voice_id: FromPath[str]
 ) -> Response[bytes]:
     """Change what is told of a voice, or what it is called."""
-    body = _decoded(await request.body(), ChangeBody)
+    body = wire.decode(await request.body(), ChangeBody)
     made = await asyncio.to_thread(_change, speaker, audit, caller(request), voice_id, body)
     _prepare(request, speaker, made)
     return answer(VoiceEntry(**_entry(made)))
@@ -360,14 +359,6 @@ async def _prepared(speaker: Speaker, voice: Voice) -> None:
 
 
 # -- shapes
-
-
-def _decoded(body: bytes, kind: type[Body]) -> Body:
-    """A JSON body, whose unknown fields are refused by name. Raises BadInput."""
-    known = kind.__struct_fields__
-    if unknown := sorted(set(wire.decode(body, dict[str, Any])) - set(known)):
-        raise BadInput(f"there is no field {shown(unknown[0])}; there are: {allowed(known)}", param=unknown[0])
-    return wire.decode(body, kind)
 
 
 def _entry(voice: Voice) -> dict[str, Any]:

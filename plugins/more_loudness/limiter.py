@@ -17,7 +17,8 @@ at -0.64 dB with 16 taps and fourfold, at -0.81 with 24 taps and fourfold, at -1
 """
 MARGIN = 10 ** (-0.1 / 20)
 """Room below the ceiling, as a factor, for what lies between the points. Speech driven 18 dB into the limiter uses
-0.03 dB of it; white noise, which reaches up to half the sample rate, uses more than there is by an ideal judge: 1 dB."""
+0.03 dB of it. White noise, which reaches up to half the sample rate, is 1 dB above the ceiling for an ideal judge.
+"""
 ATTACK_SECONDS = 0.003
 """How long before a peak the gain begins to fall."""
 RELEASE_PER_SECOND = 5.0

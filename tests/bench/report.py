@@ -18,6 +18,8 @@ def show(found: dict[str, Any]) -> None:
         tables += [("Streams started together; gaps: how often a listener had nothing left to play", _streams(engine))]
     if engine or coqui:
         tables += [("One stream", _alone(engine, coqui))]
+    if found["post_processors"]:
+        tables += [("Post-processors of the profiles", _chains(found["post_processors"]))]
     if found["http"]:
         tables += [("Over HTTP, one request at a time", _http(found["http"]))]
     for title, table in tables:
@@ -134,6 +136,14 @@ def _http(http: dict[str, Any]) -> Table:
     made.add_row("resident memory", _megabytes(http["resident_mb"]), "")
     made.add_row("  its peak", _megabytes(http["resident_peak_mb"]), "")
     made.add_row("busy with other work", _cores(http), "")
+    return made
+
+
+def _chains(chains: dict[str, Any]) -> Table:
+    made = _table("", "per second of audio", "of the synthesis")
+    for name in ("fast", "balanced", "high_quality"):
+        share = chains[name].get("share")
+        made.add_row(name, _ms(chains[name]["ms_per_s"]), "" if share is None else f"{100 * share:.1f} %")
     return made
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from more_server.xtts.config import read_config
-from tests.bench import ours, served, theirs
+from tests.bench import ours, post, served, theirs
 from tests.bench.machine import OtherWork, PartFailed, describe, in_a_process, usable_cores, versions
 from tests.bench.options import Options
 from tests.bench.report import show
@@ -57,12 +57,16 @@ def measure(options: Options, data_dir: Path) -> dict[str, Any]:
     codes = engine["streams"][0]["codes"] if engine else options.codes
     arguments = (folder, machine["device"], threads, codes, options.tokens)
     coqui = part("coqui", options.coqui, lambda: in_a_process(theirs.measure, *arguments))
+    chains = part("post-processors", True, lambda: in_a_process(post.measure, data_dir))
     http = part("http", options.http, lambda: served.measure(data_dir, folder.name, device, precision))
     # Once more, as others may have used the memory a moment ago: the faster of both is nearer to what it can.
     again = in_a_process(describe, device, threads)
     machine["read_gb_per_s"] = max(machine["read_gb_per_s"], again["read_gb_per_s"])
     if engine:
         engine |= _floor(engine, machine)
+    if engine and chains:
+        for name in ("fast", "balanced", "high_quality"):
+            chains[name]["share"] = round(chains[name]["ms_per_s"] / 1000 / engine["real_time_factor"], 4)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": folder.name,
@@ -71,6 +75,7 @@ def measure(options: Options, data_dir: Path) -> dict[str, Any]:
         "versions": versions(),
         "engine": engine,
         "coqui": coqui,
+        "post_processors": chains,
         "ratios": _ratios(engine, coqui) if engine and coqui else None,
         "http": http,
         "failures": failures,
