@@ -38,10 +38,14 @@ def _setting_rows(struct: type[msgspec.Struct], prefix: str) -> list[str]:
             rows += _setting_rows(type(field.default), f"{field.name}.")
             continue
         path = prefix + field.name
+        if path == settings.PLUGINS:
+            rows.append(f"| `plugins.<name>.…` | `MORE_PLUGINS__<NAME>__…` | | {described[field.name]} ↻ |")
+            continue
+        mark = " ↻" if path.partition(".")[0] in settings.RELOADABLE else ""
         default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
         shown = "" if field.name == "data_dir" else f"`{default}`" if default else "empty"
         variable = "MORE_" + path.upper().replace(".", "__")
-        rows.append(f"| `{path}` | `{variable}` | {shown} | {described[field.name]} |")
+        rows.append(f"| `{path}` | `{variable}` | {shown} | {described[field.name]}{mark} |")
     return rows
 
 
@@ -51,14 +55,16 @@ def speech_fields() -> str:
     return "\n".join(["| field | |", "|---|---|", *(f"| `{name}` | {line} |" for name, line in described.items())])
 
 
-def routes_table() -> str:
-    """Every route with the first line of its docstring."""
+def routes_table(*, admin: bool = False) -> str:
+    """Every route with the first line of its docstring: those for administrators, or all others."""
     from more_server.app import HANDLERS
 
     rows = ["| route | |", "|---|---|"]
     for handler in HANDLERS:
+        if any(path.startswith("/v1/admin") for path in handler.paths) is not admin:
+            continue
         method = min(handler.http_methods)  # a set: GET before HEAD, whatever its order
-        paths = "<br>".join(f"`{method} {re.sub(':path', '', path)}`" for path in sorted(handler.paths))
+        paths = "<br>".join(f"`{method} {re.sub(':(path|str)', '', path)}`" for path in sorted(handler.paths))
         rows.append(f"| {paths} | {(handler.fn.__doc__ or '').strip().splitlines()[0]} |")
     return "\n".join(rows)
 

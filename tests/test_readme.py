@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def test_curl_lines(server: Server, tmp_path: Path, lines: str) -> None:
         if name.endswith(".events"):
             assert data.startswith(b"data: ")
             assert b"speech.audio.done" in data
+        elif name.endswith(".zip"):
+            assert "voice.toml" in "".join(zipfile.ZipFile(tmp_path / name).namelist())
         else:
             assert len(decoded(data, name.rpartition(".")[2])[0]) > 6_000
     for name in re.findall(r"-D (\S+)", lines):
