@@ -45,6 +45,8 @@ class Chain:
         """The plugin that is being waited for; empty for none."""
         self.plugins = [one.plugin for one in utterance.post_processors]
         """Whose code this runs."""
+        self.seconds = 0.0
+        """Of audio that was taken."""
 
     def begin(self) -> list[Piece]:
         """Make the post-processors, before anything else."""
@@ -61,6 +63,7 @@ class Chain:
 
     def process(self, samples: Samples, ends_segment: bool) -> list[Piece]:
         """Take the next piece and give what is ready."""
+        self.seconds += len(samples) / self._sample_rate
         return self._through([(samples, ends_segment)], self._links)
 
     def finish(self) -> list[Piece]:

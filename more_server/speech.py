@@ -190,14 +190,14 @@ class Stage(msgspec.Struct, frozen=True):
     sample_rate: int
     """Hertz."""
     measured: float | None = None
-    """What the kind's `measure` found for the voice; None where it has none."""
+    """What the kind's `measure` found for the voice; None where it has none or found nothing finite."""
 
 
 class PostProcessor(ABC):
     """Audio of one utterance in, audio out; the same samples come out however the input was cut.
 
-    Its methods are called in order on any thread, one at a time. What they raise fails the request with the plugin's
-    name.
+    Its methods are called in order on any thread, one at a time; after `finish` they raise RuntimeError. The samples
+    they are given are not theirs to write to. What they raise fails the request with the plugin's name.
     """
 
     changes_length = False
@@ -224,7 +224,8 @@ class PostProcessorKind(msgspec.Struct, frozen=True):
     name: str = ""
     """Among the plugin's own; empty for its only one, which goes by the plugin's name."""
     measure: Callable[[Audio], float] | None = None
-    """Measures some seconds of a voice's unprocessed speech; kept with the voice and handed to `make`."""
+    """Measures some seconds of a voice's unprocessed speech; kept with the voice and handed to `make`. What is not
+    finite counts as not measured."""
 
 
 class PostProcessing(msgspec.Struct, frozen=True):

@@ -38,7 +38,7 @@ class Voiceprints:
         self._library = library
         self._speak_sample = speak_sample
         self._latents: dict[tuple[str, str, str], tuple[str, asyncio.Task[VoiceLatents]]] = {}
-        self._measured: dict[str, asyncio.Task[float]] = {}
+        self._measured: dict[str, asyncio.Task[float | None]] = {}
 
     # -- latents
 
@@ -123,12 +123,13 @@ class Voiceprints:
         found = []
         for link in chain:
             if link.kind.measure is not None:
-                values = [weight * await self._measure(model, voice, link) for weight, voice in shares]
-                link = msgspec.structs.replace(link, measured=sum(values))
+                values = [(weight, await self._measure(model, voice, link)) for weight, voice in shares]
+                known = [weight * value for weight, value in values if value is not None]
+                link = msgspec.structs.replace(link, measured=sum(known) if len(known) == len(values) else None)
             found.append(link)
         return tuple(found)
 
-    async def _measure(self, model: LoadedModel, voice: Voice, link: PostProcessing) -> float:
+    async def _measure(self, model: LoadedModel, voice: Voice, link: PostProcessing) -> float | None:
         latents = await self._of_one(model, voice)
         state = hashlib.sha256(latents.conditioning.tobytes() + latents.speaker_embedding.tobytes())
         state.update(f"{model.fingerprint} {link.id} {voice.languages}".encode())
@@ -140,25 +141,24 @@ class Voiceprints:
 
     async def _make(
         self, model: LoadedModel, voice: Voice, latents: VoiceLatents, link: PostProcessing, key: str
-    ) -> float:
+    ) -> float | None:
         if voice.store and (kept := await asyncio.to_thread(self._library.read_derived, voice, key)) is not None:
             try:
-                return msgspec.json.decode(kept, type=float)
+                return msgspec.json.decode(kept, type=float | None)
             except msgspec.DecodeError as error:
                 log.warning("a kept measurement is damaged and made anew", voice_id=voice.id, reason=str(error))
         sample = await self._sample(model, voice, latents)
         assert link.kind.measure is not None
         measure, seconds = link.kind.measure, self.settings.plugin_seconds
         try:
-            value = float(await awaited_within(seconds, lambda: measure(sample)))
+            found = float(await awaited_within(seconds, lambda: measure(sample)))
         except Hung as error:
             raise PluginFailure(link.plugin, f"measure: {error}") from error
         except MoreError:
             raise
         except Exception as error:
             raise PluginFailure(link.plugin, f"measure: {type(error).__name__}: {error}") from error
-        if not np.isfinite(value):
-            raise PluginFailure(link.plugin, f"measure gave {value} for the voice {voice.id}")
+        value = found if np.isfinite(found) else None
         if voice.store:
             await asyncio.to_thread(self._library.write_derived, voice, key, msgspec.json.encode(value))
         return value
@@ -201,5 +201,5 @@ def _packed(latents: VoiceLatents) -> bytes:
     )
 
 
-def _has_failed(task: "asyncio.Task[VoiceLatents] | asyncio.Task[float]") -> bool:
+def _has_failed(task: "asyncio.Task[VoiceLatents] | asyncio.Task[float | None]") -> bool:
     return task.done() and (task.cancelled() or task.exception() is not None)

@@ -6,6 +6,8 @@ from types import ModuleType
 from typing import Any, cast
 
 from more_server import Context, PostProcessorKind, Server
+from more_server.registry import Registry
+from more_server.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,10 +29,7 @@ def context(name: str, settings: Any) -> Context:
 
 
 def post_processors() -> dict[str, PostProcessorKind]:
-    """Every kind by the id that profiles use, of all plugins at their default settings."""
-    return {
-        f"{name}.{kind.name}" if kind.name else name: kind
-        for name, plugin in plugins().items()
-        if hasattr(plugin, "post_processors")
-        for kind in plugin.post_processors(context(name, plugin.Settings()))
-    }
+    """Every kind by the id that profiles use, of all plugins that are on, at their default settings."""
+    registry = Registry(Settings(data_dir=ROOT / "no such folder"))
+    registry.open(None)
+    return {name: link.kind for name, link in registry.snapshot.post_processors.items()}

@@ -90,6 +90,8 @@ class Stretcher:
 
 def _graph(tempo: float, sample_rate: int) -> av.filter.Graph:
     graph = av.filter.Graph()
+    # FFmpeg starts one for every core otherwise, for each graph: 0.7 ms instead of 0.1, and 100 threads for 50 streams.
+    graph.threads = 1
     node = graph.add_abuffer(sample_rate=sample_rate, format="flt", layout="mono", time_base=Fraction(1, sample_rate))
     for factor in _factors(tempo):
         stretch = graph.add("atempo", repr(factor))

@@ -198,6 +198,14 @@ def put(library: VoiceLibrary, voice: Voice, made: Voice) -> Voice:
     return kept
 
 
+def told(voice: Voice, clips: Mapping[str, bytes], store: str) -> dict[str, Any]:
+    """A new voice for the record: what is known of it, and how large its recordings are, in bytes."""
+    fields = ("languages", "aliases", *TEXTS, "mix")
+    known = {field: value for field in fields if (value := getattr(voice, field))}
+    sizes = {name: len(content) for name, content in clips.items()}
+    return {"title": voice.name, **known, "references": sizes, "store": store}
+
+
 def fitted(voice: Voice, clips: Mapping[str, bytes]) -> tuple[Voice, Clips]:
     """The same voice with clips under names that every store takes; somebody may have put them there by hand."""
     names: dict[str, str] = {}

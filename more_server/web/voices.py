@@ -285,7 +285,7 @@ def _keep(
     voice, clips = make(view)
     details.check_free(view, voice)
     report = _review(speaker, voice, clips)
-    with audit.change(actor, action, voice.id, _told(voice, clips, store)):
+    with audit.change(actor, action, voice.id, details.told(voice, clips, store)):
         made = speaker.voices.add(voice, clips, store)
     return made, VoiceDetails(**_entry(made), report=report)
 
@@ -364,12 +364,6 @@ async def _prepared(speaker: Speaker, voice: Voice) -> None:
 def _entry(voice: Voice) -> dict[str, Any]:
     same = ("id", "languages", "aliases", *TEXTS, "store", "fixed", "references", "mix")
     return {"title": voice.name, **{field: getattr(voice, field) for field in same}}
-
-
-def _told(voice: Voice, clips: Mapping[str, bytes], store: str) -> dict[str, Any]:
-    """For the record: what is set, and how large the recordings are."""
-    fields = {field: value for field, value in _entry(voice).items() if value}
-    return fields | {"references": {name: len(content) for name, content in clips.items()}, "store": store}
 
 
 def _file(content: bytes, kind: str, disposition: str, name: str) -> Response[bytes]:

@@ -1,0 +1,141 @@
+"""The four paths of MaryTTS that clients use: form fields in, a whole WAV or lines of text out."""
+
+import asyncio
+import contextlib
+import math
+import struct
+import uuid
+from collections.abc import Awaitable
+from contextlib import aclosing
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from litestar import HttpMethod, Request, Response, get, route
+from litestar.handlers import HTTPRouteHandler
+
+from more_marytts import Settings
+from more_server import Server, SpeechRequest, Voice, errors
+
+Result = TypeVar("Result")
+
+MOST_FIELDS = 100
+"""MaryTTS has eleven effects of two fields each beside its own dozen."""
+HEADER_BYTES = 44
+"""What stands before the samples of a WAV of ours."""
+CLIENT_LEFT = 499
+
+
+def handlers(server: Server, settings: Settings) -> list[HTTPRouteHandler]:
+    """The routes of a server that speaks."""
+    speaking = {"scope": "speech" if settings.needs_key else "public"}
+    listing = {"scope": "discovery" if settings.needs_key else "public"}
+
+    @route(
+        "/process",
+        http_method=[HttpMethod.GET, HttpMethod.POST],
+        status_code=200,
+        opt=speaking,
+        exception_handlers={errors.MoreError: _told},
+    )
+    async def process(request: Request[Any, Any, Any]) -> Response[Any]:
+        """Speech for INPUT_TEXT, as a whole WAV file."""
+        # speak2mary names no content type, so whatever comes is read as a form.
+        fields = _fields(request.scope["query_string"], await request.body())
+        asked = _asked(fields, settings)
+        wav = await _unless_gone(request, _whole(server, asked))
+        if wav is None:
+            return Response(None, status_code=CLIENT_LEFT)
+        return Response(sized(wav), media_type="audio/x-wav")
+
+    @get("/voices", opt=listing, media_type="text/plain")
+    async def voices() -> str:
+        """A line for each voice: name, locale, gender (`u`: not known), type."""
+        found = await asyncio.to_thread(server.all_voices)
+        return "".join(f"{voice.id} {_locales(voice, server)[0]} u xtts\n" for voice in found)
+
+    @get("/locales", opt=listing, media_type="text/plain")
+    async def locales() -> str:
+        """A line for each language that a voice was recorded in."""
+        found = await asyncio.to_thread(server.all_voices)
+        return "".join(f"{one}\n" for one in sorted({one for voice in found for one in _locales(voice, server)}))
+
+    @get("/version", opt={"scope": "public"}, media_type="text/plain", sync_to_thread=False)
+    def version() -> str:
+        """Clients look for these three words."""
+        return "Mary TTS server (MORE)\n"
+
+    return [process, voices, locales, version]
+
+
+def _fields(query: bytes, body: bytes) -> dict[str, str]:
+    """Fields of the address and of the body; the body's count where both have one. Raises BadInput."""
+    fields: dict[str, str] = {}
+    for part in (query, body):
+        try:
+            text = part.decode()
+            fields |= parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+        except ValueError as error:
+            raise errors.BadInput(f"the request is no form of at most {MOST_FIELDS} fields in UTF-8") from error
+    return fields
+
+
+def _asked(fields: dict[str, str], settings: Settings) -> SpeechRequest:
+    """What a form asks for; effects, styles and whatever else MaryTTS knows are left out. Raises BadInput."""
+    for name, allowed in (("INPUT_TYPE", "TEXT"), ("OUTPUT_TYPE", "AUDIO")):
+        if (value := fields.get(name, allowed)) != allowed:
+            raise errors.BadInput(f"{name} {errors.shown(value)} is not known here; it must be {allowed}", param=name)
+    # WAVE_FILE is today's name, WAVE that of older clients; no other kind can be told by its beginning.
+    if not (kind := fields.get("AUDIO", "WAVE_FILE")).startswith("WAVE"):
+        raise errors.BadInput(f"AUDIO {errors.shown(kind)} is not made here; it must be WAVE_FILE", param="AUDIO")
+    text = fields.get("INPUT_TEXT", "")
+    if not text.strip():
+        raise errors.BadInput("INPUT_TEXT is empty; it is the text to speak", param="INPUT_TEXT")
+    voice = fields.get("VOICE", "").strip()
+    return SpeechRequest(
+        text=text,
+        voice=settings.voices.get(voice, voice) or None,
+        language=fields.get("LOCALE", "").strip() or None,
+        whole=True,
+    )
+
+
+async def _whole(server: Server, asked: SpeechRequest) -> bytes:
+    async with aclosing(server.spoken(asked, f"marytts_{uuid.uuid4().hex}", "wav")) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+def sized(wav: bytes) -> bytes:
+    """A WAV whose header tells its length: made as a stream it cannot, and Java's readers of it want to know."""
+    data = struct.pack("<I", len(wav) - HEADER_BYTES)
+    return wav[:4] + struct.pack("<I", len(wav) - 8) + wav[8 : HEADER_BYTES - 4] + data + wav[HEADER_BYTES:]
+
+
+def _told(_request: Request[Any, Any, Any], error: errors.MoreError) -> Response[str]:
+    """Response for an error, as MaryTTS told its own."""
+    headers = {} if error.retry_after is None else {"retry-after": str(math.ceil(error.retry_after))}
+    return Response(f"{error.message}\n", status_code=error.status, headers=headers, media_type="text/plain")
+
+
+def _locales(voice: Voice, server: Server) -> list[str]:
+    """Languages of a voice as Java writes them: pt-br is pt_BR."""
+    tags = voice.languages or (str(server.settings.default_language),)
+    parted = [tag.replace("_", "-").partition("-") for tag in tags]
+    return [f"{language}_{region.upper()}" if region else language for language, _, region in parted]
+
+
+async def _unless_gone(request: Request[Any, Any, Any], work: Awaitable[Result]) -> Result | None:
+    """The result of work, or None where the client leaves first: then nothing goes on being spoken for nobody."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for one in (working, leaving):
+            one.cancel()
+            with contextlib.suppress(asyncio.CancelledError, errors.MoreError):
+                await one
+
+
+async def _gone(request: Request[Any, Any, Any]) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
