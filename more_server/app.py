@@ -21,7 +21,7 @@ from more_server.registry import Registry, Snapshot
 from more_server.services import Services
 from more_server.settings import Loaded, Settings
 from more_server.speak import Speaker
-from more_server.web import config, health, keys, listings, metrics, models, plugins, profiles, speech
+from more_server.web import config, health, keys, listings, metrics, models, plugins, profiles, speech, voices
 from more_server.web.access import Access, handle_not_authenticated
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error
 
@@ -47,6 +47,7 @@ HANDLERS = (
     models.load,
     models.switch,
     models.unload,
+    *voices.HANDLERS,
     config.read_config,
     keys.list_keys,
     keys.create_key,
@@ -112,7 +113,8 @@ class App:
         by_plugin: dict[str, list[Any]] = {}
         for plugin, handler in self._routes:
             by_plugin.setdefault(plugin, []).append(handler)
-        handlers: list[Any] = [*HANDLERS]
+        handlers: list[Any] = [one for one in HANDLERS if one not in voices.HANDLERS]
+        handlers += voices.routes(self.speaker.settings.limits)
         for plugin, theirs in by_plugin.items():
             try:
                 self._litestar([*handlers, _router(plugin, theirs)])

@@ -56,6 +56,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Where the models/ and voices/ lie that came with the server."""
     server: Server
     """To be used from routes and services alone: while hooks are called, nothing speaks yet."""
+    shared: dict[str, Any] = {}
+    """For what several hooks of the plugin work on, such as a store and the service that watches it: empty at first,
+    and another one whenever the hooks are called anew."""
 
 
 class Listing(msgspec.Struct, frozen=True):

@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from more_server.audio.read import read, resample, trim_silence
-from more_server.errors import BadInput, BrokenVoice, MoreError, PluginFailure
+from more_server.errors import BadInput, BrokenVoice, PluginFailure
 from more_server.fleet import LoadedModel
-from more_server.registry import Hung, awaited_within
+from more_server.registry import awaited_within, described
 from more_server.settings import Settings
 from more_server.speech import Audio, MixPart, PostProcessing, Samples, Utterance, Voice, VoiceLatents
 from more_server.voices import Shares, VoiceLibrary
@@ -152,12 +152,8 @@ class Voiceprints:
         measure, seconds = link.kind.measure, self.settings.plugin_seconds
         try:
             found = float(await awaited_within(seconds, lambda: measure(sample)))
-        except Hung as error:
-            raise PluginFailure(link.plugin, f"measure: {error}") from error
-        except MoreError:
-            raise
         except Exception as error:
-            raise PluginFailure(link.plugin, f"measure: {type(error).__name__}: {error}") from error
+            raise PluginFailure(link.plugin, f"measure: {described(error)}") from error
         value = found if np.isfinite(found) else None
         if voice.store:
             await asyncio.to_thread(self._library.write_derived, voice, key, msgspec.json.encode(value))

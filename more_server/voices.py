@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 import numpy as np
 import structlog
 from safetensors.numpy import load_file
@@ -14,7 +13,7 @@ from safetensors.numpy import load_file
 from more_server.audio.read import read, trim_silence
 from more_server.errors import BadInput, MoreError, PluginFailure, TooLarge, VoiceNotFound, allowed, shown
 from more_server.hookspecs import Listing, VoiceStore
-from more_server.registry import Hung, Registry, within
+from more_server.registry import Hung, Registry, described, within
 from more_server.settings import LimitSettings
 from more_server.speech import Audio, Voice, VoiceLatents, check_voice_id
 
@@ -28,6 +27,8 @@ SHORTEST_REFERENCE_SECONDS = 1.0
 CHECK_SAMPLE_RATE = 24_000
 MOST_MIXED = 8
 """Voices in one mixture: each may have to be conditioned before anything is heard."""
+WRITE_TIMES = 6
+"""As long as for other things a store may take to write a voice."""
 
 Result = TypeVar("Result")
 Shares = tuple[tuple[float, Voice], ...]
@@ -46,8 +47,10 @@ class VoiceView:
     def find(self, name: str, param: str = "voice") -> Voice:
         """The voice with this id, alias or name, in any case. Raises VoiceNotFound listing what exists."""
         wanted = name.strip().lower()
+        # Those that ship own all of OpenAI's names; one of the user's own that claims such a name means it.
+        own_first = sorted(self.voices, key=lambda voice: voice.fixed)
         for names in (lambda v: (v.id,), lambda v: v.aliases, lambda v: (v.name.lower(),)):
-            for voice in self.voices:
+            for voice in own_first:
                 if wanted in names(voice):
                     return voice
         raise VoiceNotFound(
@@ -169,7 +172,8 @@ class VoiceLibrary:
             raise BadInput(f"the store {store.name!r} cannot be written", param="store")
         if any(known.id == voice.id for known in self.view().voices):
             raise BadInput(f"a voice {voice.id!r} exists already; remove it first or choose another name", param="name")
-        self._asked(plugin, lambda: store.write(voice, clips))
+        # Clips on their way to another machine may take longer than a question does.
+        self._asked(plugin, lambda: store.write(voice, clips), WRITE_TIMES * self.seconds)
         return self.find(voice.id)
 
     def find(self, voice_id: str) -> Voice:
@@ -188,14 +192,6 @@ class VoiceLibrary:
         plugin, store = self._changeable(voice)
         self._asked(plugin, lambda: store.update(voice))
         return self.find(voice.id)
-
-    def rename(self, voice_id: str, new_id: str) -> Voice:
-        """Give a voice another id; whatever happens in between, one of the two is there whole."""
-        voice = self.find(voice_id)
-        self._changeable(voice)
-        made = self.add(msgspec.structs.replace(voice, id=new_id), self.clips(voice), voice.store)
-        self.remove(voice_id)
-        return made
 
     def remove(self, voice_id: str) -> None:
         """Delete a voice. Raises VoiceNotFound, or BadInput for one that stays."""
@@ -225,16 +221,16 @@ class VoiceLibrary:
         except MoreError as error:
             log.warning("not cached", store=store.name, voice_id=voice.id, reason=error.message)
 
-    def _asked(self, plugin: str, work: Callable[[], Result]) -> Result:
+    def _asked(self, plugin: str, work: Callable[[], Result], seconds: float | None = None) -> Result:
         try:
-            return within(self.seconds, work)
+            return within(seconds or self.seconds, work)
         except Hung as error:
             self._registry.report(plugin, str(error), hung=True)
             raise PluginFailure(plugin, str(error)) from error
         except MoreError:
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = described(error)
             self._registry.report(plugin, reason)
             raise PluginFailure(plugin, reason) from error
 

@@ -15,8 +15,9 @@ def steps(arguments: list[str]) -> Iterator[tuple[str, ...]]:
     yield ("ruff", "check", ".")
     yield ("ruff", "format", "--check", ".")
     yield ("mypy",)
-    if (ROOT / "README.md").is_file():
-        yield ("cogapp", "--check", "README.md")
+    for readme in ("README.md", "plugins/README.md"):
+        if (ROOT / readme).is_file():
+            yield ("cogapp", "--check", readme)
     if "--fast" not in arguments:
         yield ("pytest", *arguments)
 

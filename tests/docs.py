@@ -1,11 +1,14 @@
-"""What the README pastes from the code: settings, routes, command line. `cog --check` holds it to them."""
+"""What both READMEs paste from the code: settings, routes, command line, hooks. `cog --check` holds them to it."""
 
 import ast
+import importlib
 import io
 import itertools
 import re
+import tomllib
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 
@@ -82,4 +85,99 @@ def help_text(*command: str) -> str:
     return "```text\n" + "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines()) + "\n```"
 
 
-__all__ = ("help_text", "routes_table", "settings_table", "speech_fields")
+
+# -- plugins/README.md
+
+
+def hook_headings() -> dict[str, str]:
+    """Every hook by name, with its signature, in the order of hookspecs.py."""
+    return {name: heading for name, (heading, _) in _hooks().items()}
+
+
+def _hooks() -> dict[str, tuple[str, str]]:
+    """Signature and docstring of every hook by name."""
+    found = {}
+    for node in ast.parse(Path("more_server/hookspecs.py").read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and any(ast.unparse(one) == "hookspec" for one in node.decorator_list):
+            assert node.returns is not None
+            signature = f"{node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
+            found[node.name] = (signature, ast.get_docstring(node) or "")
+    return found
+
+
+def shipped() -> dict[str, ModuleType]:
+    """Every plugin that ships, by name, imported."""
+    points = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
+    return {name: importlib.import_module(module) for name, module in sorted(points["more_server.plugins"].items())}
+
+
+def hooks_of(plugin: ModuleType) -> list[str]:
+    """The hooks that it implements."""
+    return [name for name in _hooks() if hasattr(getattr(plugin, name, None), "more_server_impl")]
+
+
+def hook(name: str) -> str:
+    """Heading of a hook, what it is for, and who uses it."""
+    heading, docstring = _hooks()[name]
+    users = [f"[{one}](#{one})" for one, plugin in shipped().items() if name in hooks_of(plugin)]
+    return f"## {heading}\n\n{docstring}\n\nUsed by {', '.join(users)}."
+
+
+def members_table(module: str, name: str) -> str:
+    """Fields and methods of a class, with what stands under them."""
+    lines = {field: " ".join(line.split()) for field, line in _lines(module, name).items()}
+    rows = ["| | |", "|---|---|", *(f"| `{field}` | {line} |" for field, line in lines.items())]
+    tree = ast.parse(Path(module).read_text("utf-8"))
+    body = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name).body
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            awaited = "await " if isinstance(node, ast.AsyncFunctionDef) else ""
+            names = ", ".join(one.arg for one in node.args.args[1:])
+            rows.append(f"| `{awaited}{node.name}({names})` | {' '.join((ast.get_docstring(node) or '').split())} |")
+    return "\n".join(rows)
+
+
+def plugins_table() -> str:
+    """Every plugin that ships, with the first line of its docstring."""
+    rows = ["| plugin | offers | |", "|---|---|---|"]
+    for name, plugin in shipped().items():
+        off = "" if getattr(plugin, "enabled_by_default", True) else " Off by default."
+        rows.append(f"| [{name}](#{name}) | {', '.join(hooks_of(plugin))} | {_first_line(plugin)}{off} |")
+    return "\n".join(rows)
+
+
+def plugin_settings(name: str) -> str:
+    """Heading of a plugin, and a table of its settings."""
+    from more_server.cli.plugins import as_toml, described
+    from more_server.registry.settings import schema
+
+    plugin = shipped()[name]
+    struct = getattr(plugin, "Settings", None)
+    if struct is None:
+        return f"### {name}\n\n{_first_line(plugin)} It has no settings."
+    defaults = msgspec.to_builtins(struct(), enc_hook=str)
+    rows = ["| setting | default | may be | |", "|---|---|---|---|"]
+    rows += [
+        f"| `{field.name}` | `{as_toml(defaults[field.name])}` | {field.allowed} | {field.line} |"
+        for field in described(schema(struct))
+    ]
+    return "\n".join([f"### {name}", "", _first_line(plugin), "", *rows])
+
+
+def _first_line(plugin: ModuleType) -> str:
+    return (plugin.__doc__ or "").strip().splitlines()[0]
+
+
+__all__ = (
+    "help_text",
+    "hook",
+    "hook_headings",
+    "hooks_of",
+    "members_table",
+    "plugin_settings",
+    "plugins_table",
+    "routes_table",
+    "settings_table",
+    "shipped",
+    "speech_fields",
+)

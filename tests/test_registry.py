@@ -169,6 +169,7 @@ def test_a_folder_that_is_none(house: House) -> None:
     [
         ("raise ImportError('no such thing')", "importing it: ImportError: no such thing"),
         ("import sys; sys.exit(3)", "importing it: SystemExit: 3"),
+        ("class Panic(BaseException): pass\nraise Panic('rust')", "importing it: Panic: rust"),
         ("def profiles(:", "importing it: SyntaxError"),
         ("import time; time.sleep(60)", "importing it: no answer within"),
         (EMPTY + "@hookimpl\ndef profiles(context): raise RuntimeError('never')", "profiles: RuntimeError: never"),

@@ -6,8 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from more_server.audio.read import _Decoder, resample
-from more_server.errors import BadInput
+from more_server.audio.read import resample
 from more_server.speech import Audio, Samples
 
 MEASURED_RATE = 24_000
@@ -99,15 +98,6 @@ class ReferenceReport(Measures, frozen=True, kw_only=True):
     """Declared languages that the serving model does not speak."""
     advice: tuple[str, ...]
     """What would make the voice better, a sentence each; empty: nothing was found."""
-
-
-def as_recorded(content: bytes, *, max_seconds: float, max_channels: int) -> Audio:
-    """A clip in mono at the rate of its file, where flat tops are still flat. Raises BadInput or TooLarge as `read`."""
-    decoder = _Decoder(max_seconds, max_channels, "audio_sample")
-    samples = decoder.decode(content)
-    if not len(samples):
-        raise BadInput("the audio has no samples", param="audio_sample")
-    return Audio(samples, decoder.rate)
 
 
 def report(

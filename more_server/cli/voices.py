@@ -280,7 +280,7 @@ def _keep(
 
 
 def _show(report: "ReferenceReport") -> None:
-    made = table("recording", "seconds", "speech", "loudness", "peak", "noise", "clipped", "silence", "reaches")
+    made = table("recording", "seconds", "speech", "loudness", "peak", "over noise", "clipped", "silence", "reaches")
     for clip in report.clips:
         made.add_row(
             clip.name,
@@ -288,7 +288,7 @@ def _show(report: "ReferenceReport") -> None:
             f"{clip.speech_seconds:.1f}",
             f"{clip.loudness:.0f} LUFS",
             f"{clip.peak:.0f} dBFS",
-            f"{-clip.signal_to_noise:.0f} dB",
+            f"{clip.signal_to_noise:.0f} dB",
             f"{clip.clipped:.1%}",
             f"{clip.silence:.0%}",
             f"{clip.bandwidth / 1000:.1f} kHz",

@@ -1,7 +1,7 @@
 """Plugins: which there are, what they offer, and what an administrator makes of them."""
 
-from more_server.registry.limits import Hung, awaited_within, within
+from more_server.registry.limits import Hung, awaited_within, described, within
 from more_server.registry.registry import Registry, Row
 from more_server.registry.snapshot import Snapshot
 
-__all__ = ("Hung", "Registry", "Row", "Snapshot", "awaited_within", "within")
+__all__ = ("Hung", "Registry", "Row", "Snapshot", "awaited_within", "described", "within")

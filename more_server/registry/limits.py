@@ -25,6 +25,15 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     return future.result()
 
 
+class Escaped(Exception):
+    """The work raised what is no Exception, such as SystemExit or the panic of a library in Rust."""
+
+
+def described(error: BaseException) -> str:
+    """What a stranger's code failed with, in a line."""
+    return str(error) if isinstance(error, Hung | Escaped) else f"{type(error).__name__}: {error}"
+
+
 async def awaited_within(seconds: float, work: Callable[[], Result]) -> Result:
     """The same for an event loop, which goes on meanwhile."""
     waiting = asyncio.wrap_future(_begin(work))
@@ -42,8 +51,12 @@ def _begin(work: Callable[[], Result]) -> "concurrent.futures.Future[Result]":
             return
         try:
             result = work()
-        except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
             future.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - would end whoever awaits it, who has nothing to do with it
+            escaped = Escaped(f"{type(error).__name__}: {error}")
+            escaped.__cause__ = error
+            future.set_exception(escaped)
         else:
             future.set_result(result)
 

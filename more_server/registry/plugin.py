@@ -12,7 +12,7 @@ from more_server import hookspecs
 from more_server.errors import MoreError, PluginFailure, SettingsError
 from more_server.hookspecs import Context, Service, VoiceStore
 from more_server.registry.discover import Found
-from more_server.registry.limits import Hung, within
+from more_server.registry.limits import described, within
 from more_server.registry.settings import convert
 from more_server.speech import PostProcessorKind, Profile
 
@@ -99,13 +99,10 @@ class Plugin:
     def _guarded(self, what: str, work: Callable[[], Any]) -> Any:
         try:
             return within(self.seconds, work)
-        except Hung as error:
-            raise PluginFailure(self.name, f"{what}: {error}") from error
         except MoreError:
             raise
-        except BaseException as error:
-            # A plugin that calls sys.exit() is as broken as one that raises.
-            raise PluginFailure(self.name, f"{what}: {type(error).__name__}: {error}") from error
+        except Exception as error:
+            raise PluginFailure(self.name, f"{what}: {described(error)}") from error
 
 
 _MARK = f"{hookspecs.PROJECT}_impl"

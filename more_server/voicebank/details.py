@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from more_server.audio.report import ReferenceReport, as_recorded, report
+from more_server.audio.read import decode
+from more_server.audio.report import ReferenceReport, report
 from more_server.errors import BadInput, VoiceNotFound, allowed, shown
 from more_server.settings import LimitSettings
 from more_server.speech import REFERENCE_NAME, MixPart, Voice, check_voice_id
@@ -151,7 +152,7 @@ def review(
     recorded = {}
     for name, content in clips.items():
         try:
-            recorded[name] = as_recorded(
+            recorded[name] = decode(
                 content, max_seconds=limits.reference_seconds, max_channels=limits.reference_channels
             )
         except BadInput as error:

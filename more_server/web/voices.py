@@ -131,7 +131,7 @@ class VoiceDeleted(msgspec.Struct):
 
 
 def routes(limits: LimitSettings) -> list[Any]:
-    """The handlers; those that take recordings may be sent more than the others."""
+    """HANDLERS for an application; those that take recordings may be sent more than the others."""
 
     def too_large(request: Asked, error: HTTPException) -> Response[bytes]:
         if error.status_code != TooLarge.status:
@@ -142,11 +142,11 @@ def routes(limits: LimitSettings) -> list[Any]:
     # All handlers of a path stand in one router: each adds one of its own for OPTIONS.
     uploads = Router(
         path="/",
-        route_handlers=[list_all, upload, import_archive],
+        route_handlers=list(UPLOADS),
         request_max_body_size=archive.largest_archive(limits),
-        exception_handlers={HTTPException: too_large, MoreError: handle_more_error},
+        exception_handlers={HTTPException: too_large},
     )
-    return [get_one, change, remove, export, read_reference, mix, uploads]
+    return [*OTHERS, uploads]
 
 
 # Threads are used within the handlers: Litestar's sync_to_thread wraps one anew for every application (web/keys.py).
@@ -250,6 +250,12 @@ async def read_reference(
         return speaker.voices.clips(msgspec.structs.replace(voice, references=(reference,)))[reference]
 
     return _file(await asyncio.to_thread(content), media_type(reference), "inline", reference)
+
+
+UPLOADS = (list_all, upload, import_archive)
+OTHERS = (get_one, change, remove, export, read_reference, mix)
+HANDLERS = (*UPLOADS, *OTHERS)
+"""All of them, for whoever describes or checks the routes."""
 
 
 # -- the work

@@ -177,7 +177,7 @@ def _explain(message: str) -> tuple[str, str | None]:
         return f"{field} is required", field.partition(".")[0]
     if "contains unknown field" in what:
         unknown = f"{field}.{what.split('`')[1]}".lstrip(".")
-        return f"there is no field {unknown}", unknown.partition(".")[0]
+        return f"there is no field {unknown}", unknown.partition(".")[0].partition("[")[0]
     if not field:
         return f"the body must be a JSON object: {what[0].lower()}{what[1:]}", None
     return f"{field}: {what[0].lower()}{what[1:]}", field.partition(".")[0].partition("[")[0]

@@ -25,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 @hookimpl
 def routes(context: Context) -> Sequence[Any]:
     """`/process`, `/voices`, `/locales` and `/version`, at the root of the server, where these clients look."""
-    from more_marytts.routes import handlers
+    # In a file of another name: a module `routes` would take the place of this function once it is imported.
+    from more_marytts.handlers import handlers
 
     return handlers(context.server, context.settings)

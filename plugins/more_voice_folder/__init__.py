@@ -1,8 +1,6 @@
 """Voices in folders: those of the data directory, which can be changed, and those that came with the server."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -14,6 +12,7 @@ from more_voice_folder.reading import ReadOnlyFolder
 from more_voice_folder.store import FolderStore
 from more_voice_folder.watcher import Watcher
 
+STORE = "store"
 SHIPPED = frozenset({"linden", "rowan"})
 """In a checkout, whose voices/ is also the data directory's, these lie beside a user's own."""
 
@@ -30,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 @hookimpl
 def voice_stores(context: Context) -> Sequence[VoiceStore]:
     """`folder`, and `bundled` where that is another one."""
-    store = _folder(context.data_dir, context.bundled_dir, context.settings.cache_mb)
+    store = _folder(context)
     bundled = context.bundled_dir / "voices"
     if bundled.resolve() == store.home.resolve():
         return (store,)
@@ -42,13 +41,15 @@ def services(context: Context) -> Sequence[Service]:
     """Tells the store what is changed by hand."""
     if not context.settings.watch:
         return ()
-    return (Watcher(_folder(context.data_dir, context.bundled_dir, context.settings.cache_mb), context.server),)
+    return (Watcher(_folder(context), context.server),)
 
 
-# The watcher has to reach the very store that the server asks, and a plugin's hooks share nothing but their
-# arguments. A store that fell out of here is not watched: it looks at its folder for every request.
-@lru_cache(maxsize=8)
-def _folder(data_dir: Path, bundled_dir: Path, cache_mb: int) -> FolderStore:
-    home = data_dir / "voices"
-    fixed = SHIPPED if home.resolve() == (bundled_dir / "voices").resolve() else frozenset[str]()
-    return FolderStore("folder", home, DerivedFiles(data_dir / "cache" / "latents", cache_mb * 1_000_000), fixed)
+def _folder(context: Context) -> FolderStore:
+    """The one that the server asks, which the watcher has to reach."""
+    if STORE not in context.shared:
+        home, bundled = context.data_dir / "voices", context.bundled_dir / "voices"
+        derived = DerivedFiles(context.data_dir / "cache" / "latents", context.settings.cache_mb * 1_000_000)
+        fixed = SHIPPED if home.resolve() == bundled.resolve() else frozenset[str]()
+        context.shared[STORE] = FolderStore("folder", home, derived, fixed)
+    store: FolderStore = context.shared[STORE]
+    return store

@@ -12,6 +12,8 @@ from more_server import MixPart, Voice, errors
 FILE_NAME = "voice.toml"
 MOST_BYTES = 65_536
 """Of one; those that ship have 340."""
+MOST_DOTS = 1000
+"""In a line: tomllib takes half a minute for a dotted key that fills the file."""
 FIELDS = ("name", "languages", "aliases", "description", "licence", "consent", "source", "mix")
 
 
@@ -33,6 +35,8 @@ def parsed(content: bytes, clips: Collection[str]) -> Description:
     """The description of a voice with these clips. Raises ValueError or RecursionError saying what is wrong."""
     if len(content) > MOST_BYTES:
         raise ValueError(f"{FILE_NAME} is larger than {MOST_BYTES} bytes")
+    if any(line.count(b".") > MOST_DOTS for line in content.splitlines()):
+        raise ValueError(f"{FILE_NAME} has a line with more than {MOST_DOTS} dots")
     description = msgspec.convert(tomllib.loads(content.decode("utf-8")), Description)
     if fault := fault_of_mix(description.mix, clips):
         raise ValueError(fault)

@@ -1,7 +1,6 @@
 """Voices in an object store, for several servers that share them: S3 and its kin, Google, Azure, or a mounted path."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -13,6 +12,7 @@ from more_voice_object_store.refresher import Refresher
 from more_voice_object_store.store import ObjectVoiceStore
 
 enabled_by_default = False
+STORE = "store"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,18 +45,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 @hookimpl
 def voice_stores(context: Context) -> Sequence[VoiceStore]:
     """The one store. Raises BadInput naming the setting that does not fit; whether it answers is seen later."""
-    return (_store(context.settings),)
+    return (_store(context),)
 
 
 @hookimpl
 def services(context: Context) -> Sequence[Service]:
     """Keeps the list of voices fresh while somebody asks for it."""
-    settings = context.settings
-    return (Refresher(_store(settings), settings.refresh_seconds),) if settings.refresh_seconds else ()
+    seconds = context.settings.refresh_seconds
+    return (Refresher(_store(context), seconds),) if seconds else ()
 
 
-# The refresher has to reach the very store that the server asks, and a plugin's hooks share nothing but their
-# arguments. A store that fell out of here is not refreshed ahead: every refresh_seconds a request waits for it.
-@lru_cache(maxsize=4)
-def _store(settings: Settings) -> ObjectVoiceStore:
-    return ObjectVoiceStore(settings.name, connected(settings), settings.refresh_seconds)
+def _store(context: Context) -> ObjectVoiceStore:
+    """The one that the server asks, which the refresher has to reach."""
+    if STORE not in context.shared:
+        settings = context.settings
+        context.shared[STORE] = ObjectVoiceStore(settings.name, connected(settings), settings.refresh_seconds)
+    store: ObjectVoiceStore = context.shared[STORE]
+    return store

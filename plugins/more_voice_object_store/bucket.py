@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,6 +45,21 @@ class Bucket:
     def locked(self, voice_id: str) -> AbstractContextManager[None]:
         """The right to change a voice in a folder, which has no conditional replacement; buckets need no lock."""
         return nullcontext() if self.folder is None else files.locked(self.folder / voice_id, seconds=LOCK_SECONDS)
+
+    def sweep_unfinished(self, prefix: str) -> None:
+        """Remove what a killed process had begun to write to a folder; no listing shows it. Hold the lock.
+
+        Buckets keep nothing of such an object.
+        """
+        if self.folder is None:
+            return
+        try:
+            for path in (self.folder / prefix).rglob("*#[0-9]*"):  # the library's name until an object is whole
+                path.unlink(missing_ok=True)
+                with suppress(OSError):  # there are others in it
+                    path.parent.rmdir()
+        except OSError as error:
+            raise self.failure(error.strerror or str(error)) from error
 
     def session(self) -> "Session":
         """For the requests that make up one piece of work."""

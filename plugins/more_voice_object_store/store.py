@@ -132,6 +132,7 @@ class ObjectVoiceStore(VoiceStore):
             orphans = [entry for entry in entries if not entry.key.startswith(kept)]
             old = [one.key for one in orphans if (now - one.modified).total_seconds() >= self.orphan_seconds]
             session.delete(old)
+            self._bucket.sweep_unfinished(f"{ROOT}/{voice_id}")
         except errors.StorageError as error:
             log.warning("clips of no voice stay behind", store=self.name, voice_id=voice_id, reason=error.message)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from more_server.audio.encode import FORMATS, encode_file
-from more_server.audio.read import resample
-from more_server.audio.report import as_recorded, measure, report
+from more_server.audio.read import decode, resample
+from more_server.audio.report import measure, report
 from more_server.errors import BadInput, TooLarge
 from more_server.settings import bundled_dir
 from more_server.speech import Audio, Samples
@@ -134,14 +134,14 @@ def test_clipping_is_found_where_it_is(speech: Samples) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "pcm"])
 def test_speech_that_is_not_clipped(speech: Samples, name: str) -> None:
-    audio = as_recorded(encode_file(speech, RATE, name), max_seconds=60, max_channels=2)
+    audio = decode(encode_file(speech, RATE, name), max_seconds=60, max_channels=2)
     assert measure("a", audio).clipped < 1e-4
 
 
 def test_flat_tops_survive_the_file(speech: Samples) -> None:
     limit = float(np.quantile(np.abs(speech), 0.97))
     file = encode_file(np.clip(speech, -limit, limit), RATE, "wav")
-    audio = as_recorded(file, max_seconds=60, max_channels=2)
+    audio = decode(file, max_seconds=60, max_channels=2)
     assert audio.sample_rate == RATE
     assert measure("a.wav", audio).clipped > 0.01
 
@@ -173,7 +173,7 @@ def test_a_wide_band(speech: Samples) -> None:
 def test_the_bundled_voices_are_good_enough() -> None:
     for name in ("linden", "rowan"):
         file = (bundled_dir() / "voices" / name / "reference.wav").read_bytes()
-        found = report({"reference.wav": as_recorded(file, max_seconds=60, max_channels=2)}, ("en",), ("en",))
+        found = report({"reference.wav": decode(file, max_seconds=60, max_channels=2)}, ("en",), ("en",))
         assert found.advice == ()
         assert found.clips[0].name == "reference.wav"
 
@@ -226,8 +226,8 @@ def test_silence(seconds: float) -> None:
 
 def test_files_that_are_none() -> None:
     with pytest.raises(BadInput, match="no audio"):
-        as_recorded(b"garbage" * 100, max_seconds=60, max_channels=2)
+        decode(b"garbage" * 100, max_seconds=60, max_channels=2)
     with pytest.raises(TooLarge):
-        as_recorded(encode_file(sine(200, 3), RATE, "wav"), max_seconds=2, max_channels=2)
+        decode(encode_file(sine(200, 3), RATE, "wav"), max_seconds=2, max_channels=2)
     with pytest.raises(BadInput, match="no samples"):
-        as_recorded(encode_file(np.zeros(0, np.float32), RATE, "wav"), max_seconds=2, max_channels=2)
+        decode(encode_file(np.zeros(0, np.float32), RATE, "wav"), max_seconds=2, max_channels=2)

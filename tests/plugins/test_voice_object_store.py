@@ -255,7 +255,7 @@ def test_a_storage_that_hangs_is_left_in_time(failing: Callable[..., ObjectVoice
         began = time.monotonic()
         with pytest.raises(errors.StorageError, match="answer"):
             work()
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 1.8
 
 
 def test_a_storage_that_is_slow_again_and_again_is_left_too(store: ObjectVoiceStore) -> None:
@@ -270,7 +270,7 @@ def test_a_storage_that_is_slow_again_and_again_is_left_too(store: ObjectVoiceSt
     began = time.monotonic()
     with pytest.raises(errors.StorageError, match="too slowly"):
         store.write(msgspec.structs.replace(ANN, references=tuple(clips), mix=()), clips)
-    assert time.monotonic() - began < 1.2
+    assert time.monotonic() - began < 1.5
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:

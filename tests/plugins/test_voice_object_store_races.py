@@ -182,6 +182,19 @@ def test_what_dead_writers_left_is_swept_when_it_is_old(store: ObjectVoiceStore,
     assert place.names() == set()
 
 
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_what_a_dead_writer_had_begun_is_swept(store: ObjectVoiceStore, place: Place) -> None:
+    folder = Path(place.path) / "voices" / "ann"
+    (folder / ("a" * 32)).mkdir(parents=True)
+    for begun in (folder / ("a" * 32) / "reference-01.wav#1", folder / "voice.json#12"):
+        begun.write_bytes(b"half")
+    assert store.list().problems == ()
+    store.write(ANN, CLIPS)
+    assert len(place.names()) == 1 + len(CLIPS)
+    assert not (folder / ("a" * 32)).exists()
+    check_whole(opened(place), ANN)
+
+
 def test_sweeping_that_fails_is_logged(store: ObjectVoiceStore) -> None:
     def fail(*_given: object, **_options: object) -> None:
         raise GenericError("status code: 503 Service Unavailable")

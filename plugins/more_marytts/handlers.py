@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from litestar import HttpMethod, Request, Response, get, route
+from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from more_marytts import Settings
@@ -35,7 +36,7 @@ def handlers(server: Server, settings: Settings) -> list[HTTPRouteHandler]:
         http_method=[HttpMethod.GET, HttpMethod.POST],
         status_code=200,
         opt=speaking,
-        exception_handlers={errors.MoreError: _told},
+        exception_handlers={errors.MoreError: _told, HTTPException: _refused},
     )
     async def process(request: Request[Any, Any, Any]) -> Response[Any]:
         """Speech for INPUT_TEXT, as a whole WAV file."""
@@ -114,6 +115,11 @@ def _told(_request: Request[Any, Any, Any], error: errors.MoreError) -> Response
     """Response for an error, as MaryTTS told its own."""
     headers = {} if error.retry_after is None else {"retry-after": str(math.ceil(error.retry_after))}
     return Response(f"{error.message}\n", status_code=error.status, headers=headers, media_type="text/plain")
+
+
+def _refused(_request: Request[Any, Any, Any], error: HTTPException) -> Response[str]:
+    """Response for the framework's own refusals, such as of a body that is too large."""
+    return Response(f"{error.detail}\n", status_code=error.status_code, media_type="text/plain")
 
 
 def _locales(voice: Voice, server: Server) -> list[str]:
