@@ -1,6 +1,6 @@
 """MORE: a speech server worth living in. These names are what plugins may import."""
 
-from more_server import errors, files
+from more_server import errors, files, voice_toml
 from more_server.hookspecs import Context, Listing, Server, Service, VoiceStore, hookimpl
 from more_server.speech import (
     Audio,
@@ -42,4 +42,5 @@ __all__ = (
     "errors",
     "files",
     "hookimpl",
+    "voice_toml",
 )

@@ -42,7 +42,7 @@ class VoiceLatents(msgspec.Struct, frozen=True):
     """Condition of the decoder, shape (512,)."""
 
 
-class MixPart(msgspec.Struct, frozen=True):
+class MixPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of several voices that a voice is mixed of."""
 
     weight: float

@@ -16,12 +16,12 @@ from more_server.hookspecs import Listing, VoiceStore
 from more_server.registry import Hung, Registry, described, within
 from more_server.settings import LimitSettings
 from more_server.speech import Audio, Voice, VoiceLatents, check_voice_id
+from more_server.voice_toml import REFERENCE_SUFFIXES
 
 OPENAI_VOICES = frozenset(
     "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()  # noqa: SIM905
 )
 """OpenAI's names (openai-python 3.54), which clients send without asking; one nobody claims is the default voice."""
-REFERENCE_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".opus", ".flac", ".webm"})
 SHORTEST_REFERENCE_SECONDS = 1.0
 """XTTS drops chunks below 0.33 s; below a second there is hardly a voice to copy."""
 CHECK_SAMPLE_RATE = 24_000

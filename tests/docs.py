@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import io
 import itertools
 import re
@@ -85,7 +86,6 @@ def help_text(*command: str) -> str:
     return "```text\n" + "\n".join(line.rstrip() for line in text.getvalue().strip().splitlines()) + "\n```"
 
 
-
 # -- plugins/README.md
 
 
@@ -147,21 +147,21 @@ def plugins_table() -> str:
 
 
 def plugin_settings(name: str) -> str:
-    """Heading of a plugin, and a table of its settings."""
+    """Heading of a plugin, what its module says, and a table of its settings."""
     from more_server.cli.plugins import as_toml, described
     from more_server.registry.settings import schema
 
     plugin = shipped()[name]
     struct = getattr(plugin, "Settings", None)
     if struct is None:
-        return f"### {name}\n\n{_first_line(plugin)} It has no settings."
+        return f"### {name}\n\n{inspect.cleandoc(plugin.__doc__ or '')}\n\nIt has no settings."
     defaults = msgspec.to_builtins(struct(), enc_hook=str)
     rows = ["| setting | default | may be | |", "|---|---|---|---|"]
     rows += [
         f"| `{field.name}` | `{as_toml(defaults[field.name])}` | {field.allowed} | {field.line} |"
         for field in described(schema(struct))
     ]
-    return "\n".join([f"### {name}", "", _first_line(plugin), "", *rows])
+    return "\n".join([f"### {name}", "", inspect.cleandoc(plugin.__doc__ or ""), "", *rows])
 
 
 def _first_line(plugin: ModuleType) -> str:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The server, lowest layer first. A unit is a module of more_server or a package in it with all that is inside.
 LAYERS = (
     ("errors", "speech", "settings"),
-    ("files", "logs", "text", "audio", "hookspecs"),
+    ("files", "voice_toml", "logs", "text", "audio", "hookspecs"),
     ("registry", "xtts", "keys", "audit"),
     ("engine", "models", "voices", "profiles", "chain"),
     ("fleet",),
@@ -34,7 +34,7 @@ BESIDE = {
     ("cli", "app"),  # `serve` runs what app.py wires
 }
 # In more_server/__init__.py: what plugins see, so nothing but the words and the errors.
-FRONT = {"errors", "files", "hookspecs", "speech"}
+FRONT = {"errors", "files", "hookspecs", "speech", "voice_toml"}
 
 WITHOUT_TORCH = ("scheduler", "slots", "sequence", "guards", "breaker")
 USERS_OF_COQUI = {"more_server/xtts/load.py", "more_server/xtts/torchaudio_shim.py"}

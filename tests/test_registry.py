@@ -92,7 +92,8 @@ def test_a_package_may_import_its_own_modules(house: House) -> None:
     package = house.folder / "pack"
     package.mkdir()
     (package / "__init__.py").write_text(
-        "from more_server import hookimpl\nfrom .numbers_ import made\n\n@hookimpl\ndef profiles(context):\n    return made()\n"
+        "from more_server import hookimpl\nfrom .numbers_ import made\n"
+        "@hookimpl\ndef profiles(context):\n    return made()\n"
     )
     (package / "numbers_.py").write_text(
         "from more_server import Profile\ndef made():\n    return [Profile(name='packed', temperature=1, top_p=1)]\n"

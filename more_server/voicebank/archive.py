@@ -1,29 +1,22 @@
 """A voice as a zip archive: packed, and unpacked out of whatever a stranger sends."""
 
 import io
-import math
 import stat
 import struct
-import tomllib
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-import msgspec
-import tomli_w
-
+from more_server import voice_toml
 from more_server.errors import BadInput, TooLarge, allowed, shown
 from more_server.settings import LimitSettings
-from more_server.speech import MixPart, Voice
+from more_server.speech import Voice
+from more_server.voice_toml import REFERENCE_SUFFIXES
 from more_server.voicebank.details import HIDDEN, TEXTS, Clips, Details, about, check_new_id, checked, fitted, new_voice
-from more_server.voices import REFERENCE_SUFFIXES, check_clip
+from more_server.voices import check_clip
 
-VOICE_FILE = "voice.toml"
-MOST_TOML = 65_536
-MOST_DOTS = 1000
-"""In a line of TOML: its reader takes 30 s for a key of 32,000 parts."""
 MOST_ENTRIES = 200
 """Of an archive, whatever its system strews among them."""
 DIRECTORY_ENTRY = b"PK\x01\x02"
@@ -33,24 +26,6 @@ STREWN = frozenset({"thumbs.db", "desktop.ini"})
 """What Windows leaves in folders; macOS's names begin with a dot or lie in `__MACOSX`."""
 BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError, struct.error)
 """What zipfile raises for archives that somebody cut, bent or made up; bad UTF-8 is a ValueError."""
-
-
-class _Part(msgspec.Struct, forbid_unknown_fields=True):
-    weight: float
-    references: tuple[str, ...]
-
-
-class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What stands in a voice.toml, as the store of folders reads it too."""
-
-    name: str = ""
-    languages: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    description: str = ""
-    licence: str = ""
-    consent: str = ""
-    source: str = ""
-    mix: tuple[_Part, ...] = ()
 
 
 def largest_archive(limits: LimitSettings) -> int:
@@ -66,9 +41,7 @@ def pack(voice: Voice, clips: Mapping[str, bytes]) -> bytes:
     if not clips:
         raise BadInput(f"the voice {voice.id!r} is the model's own; it has no recordings", param="voice")
     voice, clips = fitted(voice, clips)
-    fields = {field: getattr(voice, field) for field in ("name", "languages", "aliases", *TEXTS)}
-    told = _File(**fields, mix=tuple(_Part(part.weight, part.references) for part in voice.mix))
-    files = {VOICE_FILE: tomli_w.dumps(msgspec.to_builtins(told)).encode(), **clips}
+    files = {voice_toml.FILE_NAME: voice_toml.written(voice), **clips}
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
@@ -90,7 +63,7 @@ def unpack(content: bytes, limits: LimitSettings, voice_id: str = "") -> tuple[V
     if voice_id:
         check_new_id(voice_id)
     folder, files = _files(content, limits)
-    told, named = files.pop(VOICE_FILE), voice_id or folder
+    told, named = files.pop(voice_toml.FILE_NAME), voice_id or folder
     if not named:
         raise BadInput(
             "the archive does not say what the voice is called; name it, or put its files into a folder of that name",
@@ -105,7 +78,7 @@ def unpack(content: bytes, limits: LimitSettings, voice_id: str = "") -> tuple[V
     try:
         fields = _described(told, files)
     except BadInput as error:
-        raise about(VOICE_FILE, error, "file") from error
+        raise about(voice_toml.FILE_NAME, error, "file") from error
     return fitted(new_voice(named, fields, sorted(files)), files)
 
 
@@ -140,8 +113,8 @@ def _entries(infos: Sequence[zipfile.ZipInfo], limits: LimitSettings) -> tuple[s
             raise BadInput(f"the archive holds {shown(name)} twice", param="file")
         _check_entry(info, name, limits)
         found[name] = info
-    if VOICE_FILE not in found:
-        raise BadInput(f"there is no {VOICE_FILE} in the archive", param="file")
+    if voice_toml.FILE_NAME not in found:
+        raise BadInput(f"there is no {voice_toml.FILE_NAME} in the archive", param="file")
     if len(folders) > 1:
         raise BadInput(f"a voice is one folder; the archive has: {allowed(map(shown, folders))}", param="file")
     if not 2 <= len(found) <= limits.voice_references + 1:
@@ -170,9 +143,9 @@ def _place(info: zipfile.ZipInfo) -> tuple[str, str]:
 
 def _check_entry(info: zipfile.ZipInfo, name: str, limits: LimitSettings) -> None:
     """Raises BadInput for what is not taken out, TooLarge by the size that it declares."""
-    if name != VOICE_FILE and PurePosixPath(name).suffix.lower() not in REFERENCE_SUFFIXES:
+    if name != voice_toml.FILE_NAME and PurePosixPath(name).suffix.lower() not in REFERENCE_SUFFIXES:
         raise BadInput(
-            f"the archive holds {shown(name)}, which is neither {VOICE_FILE} nor a recording "
+            f"the archive holds {shown(name)}, which is neither {voice_toml.FILE_NAME} nor a recording "
             f"({allowed(REFERENCE_SUFFIXES)})",
             param="file",
         )
@@ -186,7 +159,7 @@ def _check_entry(info: zipfile.ZipInfo, name: str, limits: LimitSettings) -> Non
 
 
 def _most(name: str, limits: LimitSettings) -> int:
-    return MOST_TOML if name == VOICE_FILE else limits.reference_bytes
+    return voice_toml.MOST_BYTES if name == voice_toml.FILE_NAME else limits.reference_bytes
 
 
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
@@ -199,28 +172,10 @@ def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> byt
 
 def _described(content: bytes, clips: Collection[str]) -> dict[str, Any]:
     """Checked fields of a voice from its voice.toml. Raises BadInput."""
-    if max(line.count(b".") for line in content.split(b"\n")) > MOST_DOTS:
-        raise BadInput("a line is made of dots")
     try:
-        told = msgspec.convert(tomllib.loads(content.decode("utf-8")), _File)
+        told = voice_toml.parsed(content, clips)
     except (ValueError, RecursionError) as error:
         raise BadInput(str(error)) from error
-    if fault := _fault_of_mix(told.mix, clips):
-        raise BadInput(fault)
     details = {field: getattr(told, field) for field in ("languages", "aliases", *TEXTS)}
     details |= {"title": told.name} if told.name.strip() else {}
-    return checked(Details(**details), MOST_TOML) | {
-        "mix": tuple(MixPart(part.weight, part.references) for part in told.mix)
-    }
-
-
-def _fault_of_mix(mix: Sequence[_Part], clips: Collection[str]) -> str:
-    """What is wrong with it; empty for nothing."""
-    for part in mix:
-        if not (math.isfinite(part.weight) and part.weight > 0):
-            return f"a part of mix has the weight {part.weight:g}; it must be above 0"
-        if not part.references:
-            return "a part of mix has no references"
-        if missing := sorted(set(part.references) - set(clips)):
-            return f"mix names {shown(missing[0])}, which is not in the archive"
-    return ""
+    return checked(Details(**details), voice_toml.MOST_BYTES) | {"mix": told.mix}

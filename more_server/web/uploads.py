@@ -9,7 +9,7 @@ from litestar import Request
 from litestar.datastructures import UploadFile
 
 from more_server.errors import BadInput, TooLarge, allowed, shown
-from more_server.voices import REFERENCE_SUFFIXES
+from more_server.voice_toml import REFERENCE_SUFFIXES
 
 MEDIA_TYPES = (
     (".wav", "audio/wav"),

@@ -1,4 +1,7 @@
-"""MaryTTS's HTTP API, for clients that know nothing newer, such as Home Assistant's `marytts`."""
+"""MaryTTS's HTTP API, for clients that know nothing newer, such as Home Assistant's `marytts`.
+
+They are given this server's host and port, a locale that its model speaks, and one of its voices or none.
+"""
 
 from collections.abc import Sequence
 from typing import Any

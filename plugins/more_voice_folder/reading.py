@@ -10,11 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from more_server import Listing, Voice, VoiceStore, check_voice_id, errors
+from more_server import Listing, Voice, VoiceStore, check_voice_id, errors, voice_toml
 from more_voice_folder.derived import DerivedFiles
-from more_voice_folder.description import FIELDS, FILE_NAME, MOST_BYTES, parsed
 
-SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".opus", ".flac", ".webm"})
 """Of reference clips, in any case."""
 BROKEN = (OSError, ValueError, RecursionError)
 """What reading a voice that somebody put there by hand can raise; deeply nested TOML raises the last."""
@@ -133,14 +131,14 @@ class ReadOnlyFolder(VoiceStore):
         stamp = tuple(sorted((name, one.st_ino, one.st_size, one.st_mtime_ns) for name, one in files.items()))
         if (known := self._known.get(voice_id)) and known[0] == stamp:
             return known
-        if FILE_NAME not in files:
-            raise ValueError(f"there is no {FILE_NAME} in its folder")
-        clips = sorted(name for name in files if name != FILE_NAME)
+        if voice_toml.FILE_NAME not in files:
+            raise ValueError(f"there is no {voice_toml.FILE_NAME} in its folder")
+        clips = sorted(name for name in files if name != voice_toml.FILE_NAME)
         if not clips:
-            raise ValueError(f"there is no reference clip in its folder ({errors.allowed(SUFFIXES)})")
-        with os.fdopen(os.open(FILE_NAME, os.O_RDONLY, dir_fd=descriptor), "rb") as file:
-            description = parsed(file.read(MOST_BYTES + 1), clips)
-        fields = {field: getattr(description, field) for field in FIELDS} | {
+            raise ValueError(f"there is no reference clip in its folder ({errors.allowed(voice_toml.REFERENCE_SUFFIXES)})")
+        with os.fdopen(os.open(voice_toml.FILE_NAME, os.O_RDONLY, dir_fd=descriptor), "rb") as file:
+            description = voice_toml.parsed(file.read(voice_toml.MOST_BYTES + 1), clips)
+        fields = {field: getattr(description, field) for field in voice_toml.FIELDS} | {
             "name": description.name or voice_id,
             "aliases": tuple(alias.lower() for alias in description.aliases),
         }
@@ -159,7 +157,7 @@ class ReadOnlyFolder(VoiceStore):
         files = {}
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                if entry.name != FILE_NAME and not _is_clip(entry.name):
+                if entry.name != voice_toml.FILE_NAME and not _is_clip(entry.name):
                     continue
                 if entry.is_symlink() and not self._holds(self.home / voice_id / entry.name):
                     continue
@@ -182,7 +180,7 @@ class ReadOnlyFolder(VoiceStore):
 
 
 def _is_clip(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+    return not name.startswith(".") and Path(name).suffix.lower() in voice_toml.REFERENCE_SUFFIXES
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

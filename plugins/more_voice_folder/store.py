@@ -7,11 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from more_server import Voice, check_reference_name, check_voice_id, errors, files
+from more_server import Voice, check_voice_id, errors, files, voice_toml
 from more_voice_folder.derived import DerivedFiles
-from more_voice_folder.description import FILE_NAME, fault_of_mix, written
 from more_voice_folder.memory import Memory
-from more_voice_folder.reading import SUFFIXES, Contents, ReadOnlyFolder
+from more_voice_folder.reading import Contents, ReadOnlyFolder
 
 LOCK_SECONDS = 5.0
 """Longest wait for another writer of the same voice: half of the time after which a plugin counts as hung."""
@@ -36,8 +35,8 @@ class FolderStore(ReadOnlyFolder):
 
     def write(self, voice: Voice, clips: Mapping[str, bytes]) -> None:
         """Keep a new voice. Raises BadInput for a name that does not fit or is taken."""
-        _check_new(voice, clips)
-        description = written(voice)
+        voice_toml.check_new_voice(voice, clips)
+        description = voice_toml.written(voice)
         folder = self.home / voice.id
         with files.locked(folder, seconds=LOCK_SECONDS):
             if os.path.lexists(folder):
@@ -48,15 +47,15 @@ class FolderStore(ReadOnlyFolder):
             with files.staged_folder(folder) as stage:
                 for name in voice.references:
                     (stage / name).write_bytes(clips[name])
-                (stage / FILE_NAME).write_bytes(description)
+                (stage / voice_toml.FILE_NAME).write_bytes(description)
         self._changed(voice.id)
 
     def update(self, voice: Voice) -> None:
         """Replace what is known of a voice. Raises VoiceNotFound, or BadInput for one that came with the program."""
-        path = self.home / voice.id / FILE_NAME
+        path = self.home / voice.id / voice_toml.FILE_NAME
         self._check_changeable(voice.id)
         with files.locked(path.parent, seconds=LOCK_SECONDS):
-            content = written(msgspec.structs.replace(voice, mix=self._find(voice.id).mix))
+            content = voice_toml.written(msgspec.structs.replace(voice, mix=self._find(voice.id).mix))
             files.sweep(path)
             try:
                 files.write_file(path, content)
@@ -98,21 +97,3 @@ class FolderStore(ReadOnlyFolder):
 
     def _is_fixed(self, voice_id: str) -> bool:
         return voice_id in self._fixed
-
-
-def _check_new(voice: Voice, clips: Mapping[str, bytes]) -> None:
-    """Raises BadInput for a name that cannot be a folder's or a file's, or for clips that do not belong together."""
-    check_voice_id(voice.id)
-    for name in voice.references:
-        if Path(check_reference_name(name)).suffix not in SUFFIXES:
-            raise errors.BadInput(
-                f"{errors.shown(name)} cannot be a reference clip; allowed are {errors.allowed(SUFFIXES)}",
-                param="references",
-            )
-    if not clips:
-        raise errors.BadInput("a voice needs at least one reference clip", param="references")
-    # Some file systems take Clip.wav and clip.wav for one file.
-    if set(clips) != set(voice.references) or len({name.lower() for name in clips}) != len(voice.references):
-        raise errors.BadInput("the reference clips are not those that the voice names, each once", param="references")
-    if fault := fault_of_mix(voice.mix, voice.references):
-        raise errors.BadInput(fault, param="mix")

@@ -4,14 +4,12 @@ Clips are written before the manifest that names them and never changed; the man
 is there, or is gone.
 """
 
-import math
-from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from more_server import MixPart, Voice, check_reference_name, check_voice_id, errors
+from more_server import MixPart, Voice, check_reference_name, errors, voice_toml
 
 ROOT = "voices"
 FILE_NAME = "voice.json"
@@ -71,7 +69,7 @@ def decoded(content: bytes) -> Manifest:
             check_reference_name(name)
     except errors.BadInput as error:
         raise ValueError(error.message) from error
-    if fault := fault_of_mix(manifest.mix, manifest.references):
+    if fault := voice_toml.fault_of_mix(manifest.mix, manifest.references):
         raise ValueError(fault)
     return manifest
 
@@ -84,29 +82,3 @@ def manifest_key(voice_id: str) -> str:
 def clip_key(voice_id: str, version: str, reference: str) -> str:
     """Where a clip lies."""
     return f"{ROOT}/{voice_id}/{version}/{reference}"
-
-
-def check_new(voice: Voice, clips: Mapping[str, bytes]) -> None:
-    """Raises BadInput for a name that cannot be, or for clips that do not belong together."""
-    check_voice_id(voice.id)
-    for name in voice.references:
-        check_reference_name(name)
-    if not clips:
-        raise errors.BadInput("a voice needs at least one reference clip", param="references")
-    # Stored in a folder, Clip.wav and clip.wav may be one file.
-    if set(clips) != set(voice.references) or len({name.lower() for name in clips}) != len(voice.references):
-        raise errors.BadInput("the reference clips are not those that the voice names, each once", param="references")
-    if fault := fault_of_mix(voice.mix, voice.references):
-        raise errors.BadInput(fault, param="mix")
-
-
-def fault_of_mix(mix: tuple[MixPart, ...], clips: tuple[str, ...]) -> str:
-    """What is wrong with the parts of a voice that has these clips; empty for nothing."""
-    for part in mix:
-        if not (math.isfinite(part.weight) and part.weight > 0):
-            return f"a part of mix has the weight {part.weight:g}; it must be above 0"
-        if not part.references:
-            return "a part of mix has no references"
-        if missing := sorted(set(part.references) - set(clips)):
-            return f"mix names {errors.shown(missing[0])}, which is no reference clip of the voice"
-    return ""

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
-from more_server import Listing, Voice, VoiceStore, check_voice_id, errors
+from more_server import Listing, Voice, VoiceStore, check_voice_id, errors, voice_toml
 from more_voice_object_store.bucket import Bucket, Session
 from more_voice_object_store.catalogue import Catalogue
 from more_voice_object_store.manifest import (
     ROOT,
     Manifest,
-    check_new,
     clip_key,
     decoded,
     encoded,
@@ -64,7 +63,7 @@ class ObjectVoiceStore(VoiceStore):
 
     def write(self, voice: Voice, clips: Mapping[str, bytes]) -> None:
         """Keep a new voice. Raises BadInput for a name that does not fit or is taken, if only just now by another."""
-        check_new(voice, clips)
+        voice_toml.check_new_voice(voice, clips)
         manifest = manifest_of(voice, secrets.token_hex(16))
         content = encoded(manifest)
         keys = {clip_key(voice.id, manifest.version, name): name for name in voice.references}

@@ -14,13 +14,13 @@ import msgspec
 import pytest
 from more_voice_folder import store as store_module
 from more_voice_folder.derived import DerivedFiles
-from more_voice_folder.description import written
 from more_voice_folder.reading import ReadOnlyFolder
 from more_voice_folder.store import FolderStore
 from structlog.testing import capture_logs
 
 from more_server import Context, MixPart, Voice, errors, files
 from more_server.settings import bundled_dir
+from more_server.voice_toml import written
 
 CLIP = {"reference-01.wav": b"clip"}
 ANN = Voice(id="ann", name="Ann", references=tuple(CLIP))
@@ -187,7 +187,7 @@ def test_changes_by_hand_are_seen_at_once(store: FolderStore) -> None:
 def test_what_stays_is_parsed_once(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write(ANN, CLIP)
     first = store.list().voices[0]
-    monkeypatch.setattr("more_voice_folder.reading.parsed", None)
+    monkeypatch.setattr("more_server.voice_toml.parsed", None)
     assert store.list().voices[0] is first
 
 

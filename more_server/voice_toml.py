@@ -1,19 +1,23 @@
-"""What stands in a voice.toml."""
+"""What is told of a voice beside its clips: a voice.toml, in folders of voices and in archives."""
 
 import math
 import tomllib
 from collections.abc import Collection
+from pathlib import PurePosixPath
 
 import msgspec
 import tomli_w
 
-from more_server import MixPart, Voice, errors
+from more_server.errors import BadInput, allowed, shown
+from more_server.speech import MixPart, Voice, check_reference_name, check_voice_id
 
 FILE_NAME = "voice.toml"
 MOST_BYTES = 65_536
 """Of one; those that ship have 340."""
 MOST_DOTS = 1000
 """In a line: tomllib takes half a minute for a dotted key that fills the file."""
+REFERENCE_SUFFIXES = frozenset({".wav", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".opus", ".flac", ".webm"})
+"""Of the file names of reference clips."""
 FIELDS = ("name", "languages", "aliases", "description", "licence", "consent", "source", "mix")
 
 
@@ -49,10 +53,29 @@ def written(voice: Voice) -> bytes:
     try:
         content = tomli_w.dumps(msgspec.to_builtins(description)).encode()
     except UnicodeEncodeError as error:
-        raise errors.BadInput(f"what is told of the voice cannot be written: {error.reason}", param="name") from error
+        raise BadInput(f"what is told of the voice cannot be written: {error.reason}", param="name") from error
     if len(content) > MOST_BYTES:
-        raise errors.BadInput(f"more is told of the voice than the {MOST_BYTES} bytes that are kept", param="name")
+        raise BadInput(f"more is told of the voice than the {MOST_BYTES} bytes that are kept", param="name")
     return content
+
+
+def check_new_voice(voice: Voice, clips: Collection[str]) -> None:
+    """For stores: raises BadInput where a name cannot be, or where these clips are not those of the voice."""
+    check_voice_id(voice.id)
+    for name in voice.references:
+        check_reference_name(name)
+        if PurePosixPath(name).suffix not in REFERENCE_SUFFIXES:
+            raise BadInput(
+                f"{shown(name)} cannot be a reference clip; allowed are {allowed(REFERENCE_SUFFIXES)}",
+                param="references",
+            )
+    if not clips:
+        raise BadInput("a voice needs at least one reference clip", param="references")
+    # On some file systems Clip.wav and clip.wav are one file.
+    if set(clips) != set(voice.references) or len({name.lower() for name in clips}) != len(voice.references):
+        raise BadInput("the reference clips are not those that the voice names, each once", param="references")
+    if fault := fault_of_mix(voice.mix, voice.references):
+        raise BadInput(fault, param="mix")
 
 
 def fault_of_mix(mix: Collection[MixPart], clips: Collection[str]) -> str:
@@ -63,5 +86,5 @@ def fault_of_mix(mix: Collection[MixPart], clips: Collection[str]) -> str:
         if not part.references:
             return "a part of mix has no references"
         if missing := sorted(set(part.references) - set(clips)):
-            return f"mix names {errors.shown(missing[0])}, which is no reference clip of the voice"
+            return f"mix names {shown(missing[0])}, which is no reference clip of the voice"
     return ""
