@@ -117,11 +117,11 @@ class App:
         handlers += voices.routes(self.speaker.settings.limits)
         for plugin, theirs in by_plugin.items():
             try:
-                self._litestar([*handlers, _router(plugin, theirs)])
+                self._litestar([*handlers, _router(plugin, theirs, self.speaker.registry)])
             except Exception as error:  # noqa: BLE001 - a stranger's handlers, or a path that is taken
-                self.speaker.registry.report(plugin, f"its routes: {type(error).__name__}: {error}")
+                self.speaker.registry.report(plugin, f"its routes: {type(error).__name__}: {error}", error)
             else:
-                handlers.append(_router(plugin, theirs))
+                handlers.append(_router(plugin, theirs, self.speaker.registry))
         return self._litestar(handlers)
 
     def _litestar(self, handlers: Sequence[Any]) -> Litestar:
@@ -183,10 +183,11 @@ def _always(one: Any) -> Callable[[], Any]:
     return lambda: one
 
 
-def _router(plugin: str, handlers: Sequence[Any]) -> Router:
-    """A plugin's routes; what its code raises is answered with its name."""
+def _router(plugin: str, handlers: Sequence[Any], registry: Registry) -> Router:
+    """A plugin's routes; what its code raises is answered with its name, and told on its row."""
 
     def failed(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        registry.report(plugin, f"{request.url.path}: {type(error).__name__}: {error}", error)
         return handle_more_error(request, PluginFailure(plugin, f"{type(error).__name__}: {error}"))
 
     theirs: dict[int | type[Exception], Any] = {

@@ -44,7 +44,7 @@ class Services:
         except TimeoutError:
             self._registry.report(plugin, f"{what} of its service: no end within {self._seconds:g} s (plugin_seconds)")
         except Exception as error:  # noqa: BLE001 - a stranger's code; told on its row, and the others go on
-            self._registry.report(plugin, f"{what} of its service: {type(error).__name__}: {error}")
+            self._registry.report(plugin, f"{what} of its service: {type(error).__name__}: {error}", error)
         else:
             return True
         return False

@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
 
+import numpy as np
 import structlog
 
-from more_server.audio.encode import make_encoder
+from more_server.audio.encode import encode_file, make_encoder
 from more_server.chain import Chain, Piece
 from more_server.engine.engine import LOADING_RETRY_SECONDS, Engine
 from more_server.errors import (
@@ -261,7 +262,7 @@ class Speaker:
         try:
             return await self.prints.measured(model, shares, chain)
         except PluginFailure as error:
-            self.registry.report(error.plugin, error.reason, hung=isinstance(error.__cause__, Hung))
+            self.registry.report(error.plugin, error.reason, error.__cause__, hung=isinstance(error.__cause__, Hung))
             raise
 
     def _sample(self, model: LoadedModel, voice: Voice, latents: VoiceLatents) -> Utterance:
@@ -309,12 +310,19 @@ class Speaker:
             self.registry.report(failure.plugin, failure.reason, hung=True)
             raise failure from error
         except PluginFailure as error:
-            self.registry.report(error.plugin, error.reason)
+            self.registry.report(error.plugin, error.reason, error.__cause__)
             raise
 
     async def spoken(self, request: SpeechRequest, request_id: str, format_name: str) -> AsyncGenerator[bytes, None]:
-        """Encoded audio of a request, as early as the codec lets it out. Raises as `resolve` and `speak` do."""
+        """Encoded audio of a request, as early as the codec lets it out; of a whole one, a file in one piece.
+
+        Raises as `resolve` and `speak` do.
+        """
         utterance = await self.resolve(request, request_id)
+        if utterance.whole:
+            pieces = [audio.samples async for audio in self.speak(utterance)]
+            yield await asyncio.to_thread(encode_file, np.concatenate(pieces), self.sample_rate(utterance), format_name)
+            return
         with make_encoder(format_name, self.sample_rate(utterance)) as encoder:
             async with aclosing(self.speak(utterance)) as chunks:
                 async for audio in chunks:

@@ -231,7 +231,7 @@ class VoiceLibrary:
             raise
         except Exception as error:
             reason = described(error)
-            self._registry.report(plugin, reason)
+            self._registry.report(plugin, reason, error)
             raise PluginFailure(plugin, reason) from error
 
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from more_server import Audio, PostProcessor
+from more_server import Audio, PostProcessor, Voice, errors
 from more_server.audio.encode import FORMATS, make_encoder
+from more_server.registry import Registry
+from more_server.settings import Settings
 from tests.audio.signals import chirp, cut, decode
 from tests.discovered import plugins, post_processors
 from tests.plugins.stages import RATE, driven, speech, stage, through
@@ -128,3 +130,67 @@ def test_importing_plugins_loads_nothing_heavy():
     script = f"import sys, {', '.join(names)}; print(*(name for name in {heavy} if name in sys.modules))"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == []
+
+
+# -- voice stores: those of the registry, held to the promises that need nothing of a store but its methods.
+# tests/test_store_contracts.py goes on from there, into crashes, races and storage that fails.
+
+
+@pytest.fixture
+def stores(tmp_path):
+    """Plugin and store, of every plugin that offers any, each switched on."""
+    bucket = {"enabled": True, "url": (tmp_path / "bucket").as_uri()}
+    (tmp_path / "bucket").mkdir()
+    registry = Registry(Settings(data_dir=tmp_path, plugins={"more_voice_object_store": bucket}))
+    registry.open(None)
+    offering = {row.name for row in registry.rows() if "voice_stores" in row.hooks}
+    assert offering == {plugin for plugin, _ in registry.snapshot.stores}, "a store that nobody holds to its promises"
+    return registry.snapshot.stores
+
+
+def test_stores_are_found(stores):
+    assert {"folder", "bundled", "objects"} <= {store.name for _, store in stores}
+
+
+def test_voices_come_back_and_go(stores):
+    clips = {"b.wav": b"two" * 1000, "a.wav": b"one" * 1000}
+    voice = Voice(id="ann", name="Ann Müller", references=tuple(clips), languages=("de",), consent="said\nyes")
+    for _, store in stores:
+        if not store.writable:
+            continue
+        store.write(voice, clips)
+        (found,) = (one for one in store.list().voices if one.id == "ann")
+        assert (found.name, found.languages, found.consent, found.store) == (
+            voice.name,
+            ("de",),
+            "said\nyes",
+            store.name,
+        )
+        assert {name: store.read("ann", name) for name in found.references} == clips
+        with pytest.raises(errors.BadInput):
+            store.write(voice, clips)
+        store.delete("ann")
+        assert "ann" not in [one.id for one in store.list().voices]
+        with pytest.raises(errors.VoiceNotFound):
+            store.read("ann", "a.wav")
+
+
+@pytest.mark.parametrize("name", ["..", "../ann", "a/b", "a\\b", "", "Ann", "ann\0", "a\u202eb", "x" * 65])
+def test_names_that_cannot_be_leave_nothing(stores, tmp_path, name):
+    before = [path for path in sorted(tmp_path.rglob("*")) if path.is_file()]
+    for _, store in stores:
+        with pytest.raises(errors.BadInput):
+            store.write(Voice(id=name, name="x", references=("a.wav",)), {"a.wav": b"x"})
+        with pytest.raises(errors.BadInput):
+            store.read("ann", name)
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.is_file()] == [
+        path for path in before if path.is_file()
+    ]
+
+
+def test_what_was_worked_out_is_kept_by_every_store(stores):
+    for number, (_, store) in enumerate(stores):
+        key = f"{number:064x}"
+        assert store.read_derived(key) is None
+        store.write_derived(key, b"latents of " + store.name.encode())
+        assert store.read_derived(key) == b"latents of " + store.name.encode()

@@ -192,6 +192,16 @@ def test_a_plugin_that_fails_is_told_on_its_row_and_the_others_go_on(house: Hous
     assert set(registry.snapshot.profiles) == {"calm"}
 
 
+def test_a_module_that_hides_a_hook_is_told(house: House) -> None:
+    package = house.folder / "pack"
+    package.mkdir()
+    hook = "@hookimpl\ndef routes(context):\n    return []\n"
+    late = "import importlib\nimportlib.import_module(__name__ + '.routes')\n"
+    (package / "__init__.py").write_text(EMPTY + hook + late)
+    (package / "routes.py").write_text("")
+    assert "its module routes takes the place of the hook" in str(house.open().row("pack").error)
+
+
 def test_a_failed_import_leaves_nothing_behind(house: House) -> None:
     house.write("bad", "raise ValueError")
     house.open()

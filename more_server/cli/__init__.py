@@ -20,7 +20,7 @@ app = App(
 app.command("more_server.cli.speech:serve", help="Answer OpenAI's speech API over HTTP.")
 app.command("more_server.cli.speech:say", help="Speak a text into a file, without a server.")
 app.command("more_server.cli.models:app", name="models", help="List, fetch, import and choose models.")
-app.command("more_server.cli.voices:app", name="voices", help="List, add and remove voices.")
+app.command("more_server.cli.voices:app", name="voices", help="List, add, mix, change and remove voices.")
 app.command("more_server.cli.keys:app", name="keys", help="List, make and remove keys.")
 app.command("more_server.cli.plugins:app", name="plugins", help="List, enable, disable and set plugins.")
 app.command("more_server.cli.check:check", help="Show what is installed, and how to mend what is missing.")

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from rich.text import Text
 
-from more_server.cli.output import console, settings, voices
+from more_server.cli.output import console, registry, settings, voices
 from more_server.settings import Settings
 
 
@@ -45,6 +45,7 @@ def _findings(loaded: Settings) -> Iterator[Finding]:
     yield _kernel()
     yield _data(loaded)
     yield from _model(loaded)
+    yield from _plugins(loaded)
     yield from _voices(loaded)
 
 
@@ -110,6 +111,15 @@ def _model(loaded: Settings) -> Iterator[Finding]:
 
 def _installed_xtts(loaded: Settings) -> bool:
     return any((Path(folder) / "xtts-v2").is_dir() for folder in loaded.model_dirs)
+
+
+def _plugins(loaded: Settings) -> Iterator[Finding]:
+    rows = registry(loaded).rows()
+    for row in rows:
+        if row.state == "failed":
+            yield Finding("plugin", f"{row.name}: {row.error}", f"mend it, or more-server plugins disable {row.name}")
+    active = [row.name for row in rows if row.state == "active"]
+    yield Finding("plugins", " ".join(active) or "none", "" if active else "more-server plugins enable NAME")
 
 
 def _voices(loaded: Settings) -> Iterator[Finding]:

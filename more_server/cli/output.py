@@ -8,9 +8,10 @@ from rich.table import Table
 from more_server.settings import Settings, load
 
 if TYPE_CHECKING:
+    from more_server.registry import Registry
     from more_server.voices import VoiceLibrary
 
-__all__ = ("console", "quiet", "settings", "size", "table", "voices")
+__all__ = ("console", "quiet", "registry", "settings", "size", "table", "voices")
 
 
 def settings() -> Settings:
@@ -18,15 +19,21 @@ def settings() -> Settings:
     return load()
 
 
-def voices(loaded: Settings) -> "VoiceLibrary":
-    """The voices of all stores. Raises SettingsError."""
+def registry(loaded: Settings) -> "Registry":
+    """The plugins, opened. Raises SettingsError."""
     from more_server.registry import Registry
-    from more_server.voices import VoiceLibrary
 
     quiet(loaded)
-    registry = Registry(loaded)
-    registry.open(None)
-    return VoiceLibrary(registry, loaded.plugin_seconds)
+    made = Registry(loaded)
+    made.open(None)
+    return made
+
+
+def voices(loaded: Settings) -> "VoiceLibrary":
+    """The voices of all stores. Raises SettingsError."""
+    from more_server.voices import VoiceLibrary
+
+    return VoiceLibrary(registry(loaded), loaded.plugin_seconds)
 
 
 def quiet(loaded: Settings) -> None:

@@ -160,10 +160,10 @@ def _allowed(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "items" in schema:
         words.append(f"of {_allowed(schema['items'], definitions).removeprefix('a ')}")
     if "minimum" in schema and "maximum" in schema:
-        words.append(f"from {schema['minimum']:g} to {schema['maximum']:g}")
+        words.append(f"from {schema['minimum']} to {schema['maximum']}")
     else:
         signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-        words += [f"{sign} {schema[name]:g}" for name, sign in signs.items() if name in schema]
+        words += [f"{sign} {schema[name]}" for name, sign in signs.items() if name in schema]
     return " ".join(words)
 
 

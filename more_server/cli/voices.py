@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from more_server.speech import Voice
     from more_server.voices import VoiceLibrary, VoiceView
 
-app = App(name="voices", help="List, add, mix, rename, export, import and remove voices.", help_format="plaintext")
+app = App(name="voices", help="List, add, mix, change and remove voices.", help_format="plaintext")
 
 
 @app.command(name="list")

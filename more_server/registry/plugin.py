@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -72,6 +73,7 @@ class Plugin:
     def load(self) -> None:
         """Import it. Raises PluginFailure."""
         self.module = self._guarded("importing it", self.found.load)
+        self._check_hidden()
         self.hooks = tuple(name for name, _ in KINDS if hasattr(getattr(self.module, name, None), _MARK))
 
     def configure(self, values: dict[str, Any]) -> Any:
@@ -80,6 +82,7 @@ class Plugin:
 
     def ask(self, hooks: pluggy.PluginManager, context: Context) -> Offers:
         """Call each of its hooks, on its own. Raises PluginFailure, or BadInput for settings that do not fit."""
+        self._check_hidden()
         given = {}
         for name, kind in KINDS:
             items: list[Any] = []
@@ -90,6 +93,12 @@ class Plugin:
                     items += self._checked(name, result, kind)
             given[name] = tuple(items)
         return Offers(**given)
+
+    def _check_hidden(self) -> None:
+        """Raises PluginFailure for a submodule called as a hook: once imported, it takes the function's place."""
+        for name, _ in KINDS:
+            if isinstance(getattr(self.module, name, None), ModuleType):
+                raise PluginFailure(self.name, f"its module {name} takes the place of the hook {name}; rename the file")
 
     def _checked(self, hook: str, result: Any, kind: type) -> Sequence[Any]:
         if isinstance(result, Sequence) and all(isinstance(item, kind) for item in result):
@@ -125,4 +134,7 @@ def register(manager: pluggy.PluginManager, plugin: Plugin) -> None:
         if manager.has_plugin(plugin.name):
             manager.unregister(name=plugin.name)
         names = ", ".join(name for name, _ in KINDS)
-        raise SettingsError(f"plugin {plugin.name} ({plugin.found.origin}): {error}; the hooks are: {names}") from error
+        out = f"plugins.{plugin.name}.enabled = false in the settings keeps it out"
+        raise SettingsError(
+            f"plugin {plugin.name} ({plugin.found.origin}): {error}; the hooks are: {names}; {out}"
+        ) from error

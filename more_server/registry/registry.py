@@ -197,14 +197,14 @@ class Registry:
         with self._lock:
             return fields.hide(changes, self._get(name).struct)
 
-    def report(self, name: str, error: str, *, hung: bool = False) -> None:
+    def report(self, name: str, error: str, cause: BaseException | None = None, *, hung: bool = False) -> None:
         """A plugin failed a request, or never answered: then it is kept from further ones until it is enabled again."""
         with self._lock:
             plugin = self._plugins.get(name)
             if plugin is None:
                 return
             plugin.error = error
-            log.error("a plugin failed", plugin=name, reason=error, kept_out=hung)
+            log.error("a plugin failed", plugin=name, reason=error, kept_out=hung, exc_info=cause)
             if hung and plugin.offers is not None:
                 plugin.offers = None
                 self.snapshot = merge(self._plugins, self._settings.voice_store)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import math
-import struct
 import uuid
 from collections.abc import Awaitable
 from contextlib import aclosing
@@ -21,8 +20,6 @@ Result = TypeVar("Result")
 
 MOST_FIELDS = 100
 """MaryTTS has eleven effects of two fields each beside its own dozen."""
-HEADER_BYTES = 44
-"""What stands before the samples of a WAV of ours."""
 CLIENT_LEFT = 499
 
 
@@ -46,7 +43,7 @@ def handlers(server: Server, settings: Settings) -> list[HTTPRouteHandler]:
         wav = await _unless_gone(request, _whole(server, asked))
         if wav is None:
             return Response(None, status_code=CLIENT_LEFT)
-        return Response(sized(wav), media_type="audio/x-wav")
+        return Response(wav, media_type="audio/x-wav")
 
     @get("/voices", opt=listing, media_type="text/plain")
     async def voices() -> str:
@@ -103,12 +100,6 @@ def _asked(fields: dict[str, str], settings: Settings) -> SpeechRequest:
 async def _whole(server: Server, asked: SpeechRequest) -> bytes:
     async with aclosing(server.spoken(asked, f"marytts_{uuid.uuid4().hex}", "wav")) as pieces:
         return b"".join([piece async for piece in pieces])
-
-
-def sized(wav: bytes) -> bytes:
-    """A WAV whose header tells its length: made as a stream it cannot, and Java's readers of it want to know."""
-    data = struct.pack("<I", len(wav) - HEADER_BYTES)
-    return wav[:4] + struct.pack("<I", len(wav) - 8) + wav[8 : HEADER_BYTES - 4] + data + wav[HEADER_BYTES:]
 
 
 def _told(_request: Request[Any, Any, Any], error: errors.MoreError) -> Response[str]:

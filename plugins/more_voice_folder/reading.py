@@ -135,7 +135,8 @@ class ReadOnlyFolder(VoiceStore):
             raise ValueError(f"there is no {voice_toml.FILE_NAME} in its folder")
         clips = sorted(name for name in files if name != voice_toml.FILE_NAME)
         if not clips:
-            raise ValueError(f"there is no reference clip in its folder ({errors.allowed(voice_toml.REFERENCE_SUFFIXES)})")
+            suffixes = errors.allowed(voice_toml.REFERENCE_SUFFIXES)
+            raise ValueError(f"there is no reference clip in its folder ({suffixes})")
         with os.fdopen(os.open(voice_toml.FILE_NAME, os.O_RDONLY, dir_fd=descriptor), "rb") as file:
             description = voice_toml.parsed(file.read(voice_toml.MOST_BYTES + 1), clips)
         fields = {field: getattr(description, field) for field in voice_toml.FIELDS} | {
