@@ -30,6 +30,8 @@ def measure(data_dir: Path, model: str, device: str, precision: str) -> dict[str
         "MORE_ENGINE__DEVICE": device,
         "MORE_ENGINE__PRECISION": precision,
         "MORE_LOG_LEVEL": "error",
+        # Else other voices are worked out while the first requests are measured.
+        "MORE_PREPARE_VOICES": "false",
     }
     print("· server: start, short texts, a long one", file=sys.stderr, flush=True)
     with _server(environment):
