@@ -12,6 +12,8 @@ from more_server.errors import MoreError, PluginFailure
 from more_server.speech import EMPTY, PostProcessor, Samples, Stage, Utterance
 
 Result = TypeVar("Result")
+LOUDEST = 16.0
+"""Full scale 1. A NaN would stay in a recursive filter for ever."""
 Piece = tuple[Samples, bool]
 """Samples, and whether a segment ends with them."""
 
@@ -94,6 +96,7 @@ class _Link:
 
     def process(self, samples: Samples, ends: bool) -> list[Piece]:
         self._taken += len(samples)
+        samples = _finite(samples)
         out = self._call(lambda: self._processor.process(samples)) if len(samples) else EMPTY
         if ends:
             rest = self._call(self._processor.end_segment)
@@ -124,6 +127,13 @@ class _Link:
             what = f"{out.dtype}, shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
             raise PluginFailure(self.plugin, f"it gave no float32 samples of shape (n,) but {what}")
         return out
+
+
+def _finite(samples: Samples) -> Samples:
+    """The samples; where some are no audio, NaN becomes silence, and what is beyond 24 dB above full scale is cut."""
+    if np.abs(samples).max(initial=0) <= LOUDEST:  # False for NaN, too
+        return samples
+    return np.clip(np.nan_to_num(samples, nan=0.0, posinf=LOUDEST, neginf=-LOUDEST), -LOUDEST, LOUDEST)
 
 
 def _guarded(plugin: str, work: Callable[[], Result]) -> Result:

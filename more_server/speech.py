@@ -196,8 +196,8 @@ class Stage(msgspec.Struct, frozen=True):
 class PostProcessor(ABC):
     """Audio of one utterance in, audio out; the same samples come out however the input was cut.
 
-    Its methods are called in order on any thread, one at a time; after `finish` they raise RuntimeError. The samples
-    they are given are not theirs to write to. What they raise fails the request with the plugin's name.
+    Its methods are called in order on any thread, one at a time, and none after `finish`. The samples that they are
+    given are finite, within ±16, and not theirs to write to. What they raise fails the request with the plugin's name.
     """
 
     changes_length = False

@@ -77,7 +77,7 @@ def test_segments_end_where_they_ended_however_late_the_samples_come(
     cut = [*cut[:-1], (cut[-1][0], True)]
     given_, start = [], 0
     for length, ends in cut:
-        given_.append((np.arange(start, start + length, dtype=np.float32), ends))
+        given_.append((np.arange(start, start + length, dtype=np.float32) / 1024, ends))
         start += length
     links = [link(f"late{number}", lambda stage, delay=delay: Late(delay)) for number, delay in enumerate(delays)]
     asked = _with(utterance("hello"), [*links, link("pausing", lambda stage: Pausing(pause))])
@@ -106,6 +106,21 @@ def test_without_anything_to_do_samples_pass_untouched(utterance: Callable[..., 
     assert out is samples
     assert ends
     assert chain.finish() == []
+
+
+def test_what_is_no_audio_reaches_nobody(utterance: Callable[..., Utterance]) -> None:
+    heard: list[Samples] = []
+
+    class Loud(Pausing):
+        def process(self, samples: Samples) -> Samples:
+            heard.append(samples)
+            return np.array([np.nan, np.inf, -np.inf, 1e30], np.float32)
+
+    chain = Chain(_with(utterance("a"), [link("one", lambda s: Loud(0)), link("two", lambda s: Loud(0))]), RATE)
+    given_ = np.array([0.5, np.nan, np.inf], np.float32)
+    run(chain, [(given_, True)])
+    assert [one.tolist() for one in heard] == [[0.5, 0.0, 16.0], [0.0, 16.0, -16.0, 16.0]]
+    assert np.isnan(given_[1])
 
 
 class Broken(PostProcessor):

@@ -83,7 +83,7 @@ class Filtered(PostProcessor):
 
     def __init__(self, line: Line, delay: int) -> None:
         """`delay`: samples by which the line's output is late."""
-        self._line: Line | None = line
+        self._line = line
         self._late = delay
         """Samples at the beginning of the output that are still to be left out."""
         self._pending = np.zeros(0, np.float32)
@@ -92,16 +92,16 @@ class Filtered(PostProcessor):
         self._given = 0
 
     def process(self, samples: Samples) -> Samples:
-        line = self._open_line()
+        line = self._line
         self._taken += len(samples)
-        self._pending = np.concatenate([self._pending, _clean(samples)])
+        self._pending = np.concatenate([self._pending, samples])
         whole = len(self._pending) // line.frame * line.frame
         self._push(line, self._pending[:whole])
         self._pending = self._pending[whole:]
         return self._give()
 
     def finish(self) -> Samples:
-        line, self._line = self._open_line(), None
+        line = self._line
         # Silence behind the end brings out what the filters hold; their own flush loses what they are late by.
         rest = [np.zeros(0, np.float32)]
         frame = np.zeros(line.frame, np.float32)
@@ -132,18 +132,3 @@ class Filtered(PostProcessor):
         given, self._ready = self._ready[:count], self._ready[count:]
         self._given += count
         return given
-
-    def _open_line(self) -> Line:
-        if self._line is None:
-            raise RuntimeError("this post-processor is finished; make a new one for more audio")
-        return self._line
-
-
-def _clean(samples: Samples) -> Samples:
-    """The samples; where some are no number, NaN becomes silence and infinity full scale.
-
-    A single NaN would stay in a recursive filter for ever.
-    """
-    if np.isfinite(samples).all():
-        return samples
-    return np.nan_to_num(samples, posinf=1, neginf=-1)

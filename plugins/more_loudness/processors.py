@@ -9,8 +9,6 @@ from more_loudness.limiter import Limiter
 from more_loudness.meter import GATE_LUFS, integrated_loudness
 from more_server import PostProcessor, Samples
 
-LOUDEST = 16.0
-"""24 dB beyond full scale; what exceeds it is no audio, and is clipped."""
 ROUNDS = 6
 """Of correcting. Speech at -16 LUFS takes one or none; at -10 LUFS, deep in the limiter, four."""
 EXACT_LU = 0.05
@@ -26,15 +24,11 @@ class Streaming(PostProcessor):
         """`measured` in LUFS; a voice whose loudness is not known, or that was silent, is left as loud as it is."""
         self._gain = _factor(_gain(settings, measured))
         self._limiter = Limiter(10 ** (settings.true_peak_dbtp / 20), sample_rate)
-        self._finished = False
 
     def process(self, samples: Samples) -> Samples:
-        _check_open(self._finished)
-        return self._limiter.process(_clean(samples) * self._gain)
+        return self._limiter.process(samples * self._gain)
 
     def finish(self) -> Samples:
-        _check_open(self._finished)
-        self._finished = True
         return self._limiter.finish()
 
 
@@ -45,16 +39,12 @@ class Whole(PostProcessor):
         self._settings = settings
         self._rate = sample_rate
         self._pieces: list[Samples] = []
-        self._finished = False
 
     def process(self, samples: Samples) -> Samples:
-        _check_open(self._finished)
-        self._pieces.append(_clean(samples))
+        self._pieces.append(samples)
         return np.zeros(0, np.float32)
 
     def finish(self) -> Samples:
-        _check_open(self._finished)
-        self._finished = True
         samples = np.concatenate([np.zeros(0, np.float32), *self._pieces])
         self._pieces = []
         loudness = integrated_loudness(samples, self._rate)
@@ -94,15 +84,3 @@ def _gain(settings: Settings, loudness: float | None) -> float:
 
 def _factor(decibels: float) -> np.float32:
     return np.float32(10 ** (decibels / 20))
-
-
-def _clean(samples: Samples) -> Samples:
-    """The samples; where some are no audio, NaN becomes silence and infinity full scale."""
-    if np.abs(samples).max(initial=0) <= LOUDEST:
-        return samples
-    return np.clip(np.nan_to_num(samples, posinf=1, neginf=-1), -LOUDEST, LOUDEST)
-
-
-def _check_open(finished: bool) -> None:
-    if finished:
-        raise RuntimeError("this post-processor is finished; make a new one for more audio")

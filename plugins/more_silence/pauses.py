@@ -40,25 +40,19 @@ class Pauses(PostProcessor):
         self._trimmer = _Trimmer(self._sizes, self._pause())
         self._begun = False
         """Samples of the segment have come."""
-        self._finished = False
 
     def process(self, samples: Samples) -> Samples:
-        self._check_open()
         self._begun = True
-        return self._trimmer.process(_clean(samples))
+        return self._trimmer.process(samples)
 
     def end_segment(self) -> Samples:
-        self._check_open()
         rest = self._trimmer.finish()
         self._segment += 1
         self._trimmer, self._begun = _Trimmer(self._sizes, self._pause()), False
         return rest
 
     def finish(self) -> Samples:
-        rest = self.end_segment() if self._begun else np.zeros(0, np.float32)
-        self._check_open()
-        self._finished = True
-        return rest
+        return self.end_segment() if self._begun else np.zeros(0, np.float32)
 
     def _pause(self) -> int:
         """Samples from the last sound of the segment to its end."""
@@ -74,10 +68,6 @@ class Pauses(PostProcessor):
 
     def _samples(self, milliseconds: float) -> int:
         return round(milliseconds * self._rate / 1000)
-
-    def _check_open(self) -> None:
-        if self._finished:
-            raise RuntimeError("this post-processor is finished; make a new one for more audio")
 
 
 class _Sizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,10 +166,3 @@ def _faded(samples: Samples, where: slice, *, falling: bool) -> Samples:
     curve: NDArray[np.float64] = 0.5 + 0.5 * np.cos(np.pi * np.arange(1, len(part) + 1) / len(part))
     part *= (curve if falling else curve[::-1]).astype(np.float32)
     return faded
-
-
-def _clean(samples: Samples) -> Samples:
-    """The samples; where some are no number, NaN becomes silence and infinity full scale."""
-    if np.isfinite(samples).all():
-        return samples
-    return np.nan_to_num(samples, posinf=1, neginf=-1)

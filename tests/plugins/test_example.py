@@ -117,7 +117,7 @@ def test_the_readme_in_its_order(stranger: Stranger) -> None:
     assert np.array_equal(softer[BELL:], plain)
 
     assert re.search(
-        r"\n(1\d|[2-9]\d) passed, \d+ deselected", stranger.run(promises.strip() + " -q -p no:cacheprovider", ROOT)
+        r"\n[5-9] passed, \d+ deselected", stranger.run(promises.strip() + " -q -p no:cacheprovider", ROOT)
     )
 
     words = states(stranger.run(as_file).partition("plugin ")[2])
