@@ -52,7 +52,7 @@ class Administration:
 
     async def configure(self, actor: Actor, name: str, changes: Mapping[str, Any]) -> Row:
         """Raises PluginNotFound, PluginFailure, or BadInput naming the field; then it is as it was."""
-        told = self._registry.told(name, changes)
+        told = await asyncio.to_thread(self._registry.told, name, changes)
         work = partial(self._registry.configure, name, dict(changes))
         return await self._plugin(actor, "plugins.configure", name, told, work)
 
@@ -115,7 +115,7 @@ class Administration:
     async def switch_model(self, actor: Actor, name: str, *, keep: bool) -> None:
         """Raises ModelNotFound, ModelError or SettingsError; then the old one serves on."""
         with self._audit.change(actor, "models.switch", name, {"keep": keep}):
-            await self.speaker.fleet.switch(name, keep=keep)
+            await self.speaker.fleet.switch(name, keep=keep, check=self.speaker.check_default_voice)
 
     async def unload_model(self, actor: Actor, name: str) -> None:
         """Raises ModelNotFound, or BadInput for the one that serves."""

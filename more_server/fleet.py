@@ -3,13 +3,14 @@
 import asyncio
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import structlog
 
 from more_server.engine.engine import LOADING_RETRY_SECONDS, Engine
-from more_server.errors import BadInput, ModelLoading, ModelNotFound, allowed, shown
+from more_server.errors import BadInput, ModelLoading, ModelNotFound, Unavailable, allowed, shown
 from more_server.models import check_model, find_model, serving_model, use
 from more_server.profiles import OPENAI_MODELS
 from more_server.settings import Settings
@@ -73,7 +74,7 @@ class Fleet:
         """The model of requests that name none."""
         self._beside: dict[str, LoadedModel] = {}
         self._changing = asyncio.Lock()
-        self._draining: set[asyncio.Task[None]] = set()
+        self._draining: dict[asyncio.Task[None], LoadedModel] = {}
 
     def loaded(self) -> list[LoadedModel]:
         """The one that serves, then the others."""
@@ -91,6 +92,13 @@ class Fleet:
             if model.id == name:
                 return model
         raise unknown_model(name, self.names())
+
+    def speaking(self, name: str) -> LoadedModel:
+        """The model of a request that was resolved, though it may be about to be unloaded. Raises Unavailable."""
+        for model in [*self.loaded(), *self._draining.values()]:
+            if model.id == name:
+                return model
+        raise Unavailable(f"the model {name} was unloaded a moment ago", retry_after=1.0)
 
     async def load(self, name: str) -> LoadedModel:
         """Load a model beside the one that serves. Raises ModelNotFound, ModelError, SettingsError."""
@@ -113,13 +121,17 @@ class Fleet:
         self._beside[name] = model
         return model
 
-    async def switch(self, name: str, *, keep: bool = False) -> None:
+    async def switch(
+        self, name: str, *, keep: bool = False, check: Callable[[LoadedModel], None] = lambda model: None
+    ) -> None:
         """Let another model serve, now and after a restart; the old one ends when its requests have.
 
-        keep: leave the old one loaded. Raises ModelNotFound, ModelError, SettingsError; then all stays as it was.
+        keep: leave the old one loaded. check: raises for a model that cannot serve here. Raises ModelNotFound,
+        ModelError, SettingsError and what the check does; then the old one serves on.
         """
         async with self._changing:
             model = await self._load(name)
+            await asyncio.to_thread(check, model)
             await asyncio.to_thread(use, self.settings, name)
             if model is self.serving:
                 return
@@ -143,8 +155,8 @@ class Fleet:
 
     def _drain(self, model: LoadedModel) -> None:
         task = asyncio.create_task(_end(model))
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
+        self._draining[task] = model
+        task.add_done_callback(self._draining.pop)
 
     async def stop(self) -> None:
         """End all of them; what still runs is cut off."""

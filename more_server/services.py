@@ -42,9 +42,13 @@ class Services:
         try:
             await asyncio.wait_for(work, self._seconds)
         except TimeoutError:
-            self._registry.report(plugin, f"{what} of its service: no end within {self._seconds:g} s (plugin_seconds)")
+            await self._report(plugin, f"{what} of its service: no end within {self._seconds:g} s (plugin_seconds)")
         except Exception as error:  # noqa: BLE001 - a stranger's code; told on its row, and the others go on
-            self._registry.report(plugin, f"{what} of its service: {type(error).__name__}: {error}", error)
+            await self._report(plugin, f"{what} of its service: {type(error).__name__}: {error}", error)
         else:
             return True
         return False
+
+    async def _report(self, plugin: str, reason: str, error: Exception | None = None) -> None:
+        # Off the event loop: the registry may be waiting for another plugin at the moment.
+        await asyncio.to_thread(self._registry.report, plugin, reason, error)

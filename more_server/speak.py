@@ -1,7 +1,6 @@
 """The path of speech: a request resolved, then text → engine → post-processors → audio. There is no second path."""
 
 import asyncio
-import math
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -127,6 +126,11 @@ class Speaker:
             except BadInput as error:
                 raise SettingsError(f"default_voice: {error.message}") from error
 
+    def check_default_voice(self, model: LoadedModel) -> None:
+        """Raises BadInput where requests that name no voice could not be spoken by a model."""
+        if self.settings.default_voice:
+            self.voices.view(model.studio).resolve(self.settings.default_voice, "")
+
     def _check_quality(self, snapshot: Snapshot) -> None:
         try:
             self.profiles.find(self.settings.default_quality, snapshot)
@@ -161,6 +165,8 @@ class Speaker:
                 # 53 bits: what a JavaScript client can send back unchanged.
                 seed=secrets.randbits(53) if request.seed is None else request.seed,
                 model=model.id,
+                sample_rate=model.engine.config.output_sample_rate,
+                seconds_per_code=model.engine.config.seconds_per_code,
                 whole=request.whole,
                 post_processors=await self._measured(model, shares, chain),
             )
@@ -262,7 +268,7 @@ class Speaker:
         try:
             return await self.prints.measured(model, shares, chain)
         except PluginFailure as error:
-            self.registry.report(error.plugin, error.reason, error.__cause__, hung=isinstance(error.__cause__, Hung))
+            await self._report(error, hung=isinstance(error.__cause__, Hung))
             raise
 
     def _sample(self, model: LoadedModel, voice: Voice, latents: VoiceLatents) -> Utterance:
@@ -286,8 +292,7 @@ class Speaker:
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[Audio, None]:
         """Audio of an utterance as it is made. Leaving the iterator stops the work. Raises PluginFailure."""
-        engine = self.fleet.find(utterance.model).engine
-        rate = self.sample_rate(utterance)
+        engine, rate = self.fleet.speaking(utterance.model).engine, utterance.sample_rate
         chain = Chain(utterance, rate)
         await self._worked(chain, chain.begin)
         async with aclosing(engine.generate(utterance)) as chunks:
@@ -307,11 +312,15 @@ class Speaker:
             return await awaited_within(limit, work) if chain.plugins else work()
         except Hung as error:
             failure = PluginFailure(chain.working, str(error))
-            self.registry.report(failure.plugin, failure.reason, hung=True)
+            await self._report(failure, hung=True)
             raise failure from error
         except PluginFailure as error:
-            self.registry.report(error.plugin, error.reason, error.__cause__)
+            await self._report(error)
             raise
+
+    async def _report(self, error: PluginFailure, *, hung: bool = False) -> None:
+        # Off the event loop: the registry may be waiting for another plugin at the moment.
+        await asyncio.to_thread(self.registry.report, error.plugin, error.reason, error.__cause__, hung=hung)
 
     async def spoken(self, request: SpeechRequest, request_id: str, format_name: str) -> AsyncGenerator[bytes, None]:
         """Encoded audio of a request, as early as the codec lets it out; of a whole one, a file in one piece.
@@ -321,24 +330,15 @@ class Speaker:
         utterance = await self.resolve(request, request_id)
         if utterance.whole:
             pieces = [audio.samples async for audio in self.speak(utterance)]
-            yield await asyncio.to_thread(encode_file, np.concatenate(pieces), self.sample_rate(utterance), format_name)
+            yield await asyncio.to_thread(encode_file, np.concatenate(pieces), utterance.sample_rate, format_name)
             return
-        with make_encoder(format_name, self.sample_rate(utterance)) as encoder:
+        with make_encoder(format_name, utterance.sample_rate) as encoder:
             async with aclosing(self.speak(utterance)) as chunks:
                 async for audio in chunks:
                     if data := encoder.feed(audio.samples):
                         yield data
             if data := encoder.finish():
                 yield data
-
-    def sample_rate(self, utterance: Utterance) -> int:
-        """Hertz of an utterance's audio."""
-        return self.fleet.find(utterance.model).engine.config.output_sample_rate
-
-    def codes_spoken(self, seconds: float, utterance: Utterance) -> int:
-        """Audio codes behind so many seconds of an utterance's audio, its tempo undone."""
-        config = self.fleet.find(utterance.model).engine.config
-        return math.ceil(seconds * utterance.speed / config.seconds_per_code)
 
     def check_ready(self) -> None:
         """Raises ModelLoading or Unavailable until requests can be spoken."""

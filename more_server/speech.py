@@ -174,6 +174,10 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True):
     """0: somebody waits for it; 1: a job, which lets people go first."""
     model: str = ""
     """Id of the model that speaks it."""
+    sample_rate: int = 24_000
+    """Hertz of its audio."""
+    seconds_per_code: float = 0.0
+    """Of the model that speaks it."""
     whole: bool = False
     """Nobody listens before the end."""
     post_processors: tuple["PostProcessing", ...] = ()

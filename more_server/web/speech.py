@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
@@ -90,7 +91,7 @@ async def _begin(speaker: Speaker, content: bytes, report: Report, whole: bool) 
     report.resolved(utterance)
     chunks = (encoded_whole if whole else encoded)(speaker, utterance, audio_format, report)
     if as_events:
-        chunks = events(chunks, speaker, utterance, report)
+        chunks = events(chunks, utterance, report)
     content_type = "text/event-stream" if as_events else audio_format.content_type
     if whole:
         chunks = _once(await _joined(chunks))
@@ -119,7 +120,7 @@ def _as_events(body: wire.SpeechBody) -> bool:
 
 async def encoded(speaker: Speaker, utterance: Utterance, kind: Format, report: Report) -> AsyncGenerator[bytes, None]:
     """Encoded audio, as early as the codec lets it out."""
-    with make_encoder(kind.name, speaker.sample_rate(utterance)) as encoder:
+    with make_encoder(kind.name, utterance.sample_rate) as encoder:
         async with aclosing(speaker.speak(utterance)) as chunks:
             waiting_since = time.monotonic()
             async for audio in chunks:
@@ -140,11 +141,11 @@ async def encoded_whole(
         report.made(audio, time.monotonic() - began)
         pieces.append(audio.samples)
         began = time.monotonic()
-    yield await asyncio.to_thread(encode_file, np.concatenate(pieces), speaker.sample_rate(utterance), kind.name)
+    yield await asyncio.to_thread(encode_file, np.concatenate(pieces), utterance.sample_rate, kind.name)
 
 
 async def events(
-    chunks: AsyncGenerator[bytes, None], speaker: Speaker, utterance: Utterance, report: Report
+    chunks: AsyncGenerator[bytes, None], utterance: Utterance, report: Report
 ) -> AsyncGenerator[bytes, None]:
     """OpenAI's event stream. A failure after the first event is told as an event, which both SDKs raise."""
     first = True
@@ -160,7 +161,8 @@ async def events(
         yield _event(wire.error_body(error))
         return
     spoken = sum(len(segment.token_ids) for segment in utterance.segments)
-    codes = speaker.codes_spoken(report.audio_seconds, utterance)
+    # The tempo undone; pauses that post-processors put in are none of the model's codes, but nearly none in all.
+    codes = math.ceil(report.audio_seconds * utterance.speed / utterance.seconds_per_code)
     yield _event(wire.SpeechDone(wire.Usage(spoken, codes, spoken + codes)))
 
 

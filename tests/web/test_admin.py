@@ -157,6 +157,16 @@ def test_settings_are_told_with_their_source_and_reload(tmp_path: Path, monkeypa
         found = {one["path"]: one for one in http.get("/v1/admin/config").json()["data"]}
         assert found["default_quality"]["value"] == "balanced"
 
+        file.write_text(
+            "[limits]\nbody_bytes = 2000\ntext_characters = 40\n[plugins.more_loudness]\ntarget_lufs = -24\n"
+        )
+        http.post("/v1/admin/reload")
+        answer = http.post("/v1/audio/speech", json={"input": "x" * 50})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input")
+        assert http.post("/v1/audio/speech", json={"input": "x" * 3000}).status_code == 413
+        file.write_text("[plugins.more_loudness]\ntarget_lufs = -24\n")
+        http.post("/v1/admin/reload")
+
         for wrong in ("default_quality = 'best'", "[plugins.more_loud]\nx = 1", "[sever]", "port = = 3"):
             file.write_text(wrong)
             answer = http.post("/v1/admin/reload")
@@ -303,7 +313,7 @@ def test_models_are_loaded_switched_and_unloaded_while_requests_run(tmp_path: Pa
         assert "other" in [one["id"] for one in http.get("/v1/models").json()["data"]]
 
         finished: list[bytes] = []
-        asked = {"input": LONG, "response_format": "pcm", "seed": 3}
+        asked = {"input": LONG, "response_format": "pcm", "seed": 3, "stream_format": "sse"}
         with server.fresh().stream("POST", "/v1/audio/speech", json=asked) as stream:
             pieces = stream.iter_bytes(1024)
             finished.append(next(pieces))
@@ -311,6 +321,7 @@ def test_models_are_loaded_switched_and_unloaded_while_requests_run(tmp_path: Pa
             assert switched["other"]["serving"]
             finished.extend(pieces)
         assert len(b"".join(finished)) > 24_000 * 2 * 9
+        assert b"speech.audio.done" in b"".join(finished)[-200:]
         nano = _until_unloaded(http, "nano")
         assert not nano["loaded"]
         assert say(http, model="other") == say(http)
