@@ -1,14 +1,14 @@
 """What an administrator changes while the server runs: on record, kept on disk, and taken up by the next request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
 from more_server.audit import Actor, AuditLog
-from more_server.errors import BadInput, SettingsError
+from more_server.errors import BadInput, ModelError, MoreError, SettingsError
 from more_server.registry import Row, Snapshot
 from more_server.settings import Loaded, reloaded
 from more_server.speak import Speaker
@@ -39,6 +39,7 @@ class Administration:
         self._follow = follow
         self._reread = reread
         self._changing = asyncio.Lock()
+        self._preparing: asyncio.Task[None] | None = None
 
     # -- plugins
 
@@ -108,19 +109,37 @@ class Administration:
     # -- models
 
     async def load_model(self, actor: Actor, name: str) -> None:
-        """Raises ModelNotFound, ModelError or SettingsError."""
-        with self._audit.change(actor, "models.load", name):
-            await self.speaker.fleet.load(name)
+        """Raises ModelNotFound, or BadInput for one that cannot be loaded."""
+        await self._model(actor, "models.load", name, {}, self.speaker.fleet.load(name))
 
     async def switch_model(self, actor: Actor, name: str, *, keep: bool) -> None:
-        """Raises ModelNotFound, ModelError or SettingsError; then the old one serves on."""
-        with self._audit.change(actor, "models.switch", name, {"keep": keep}):
-            await self.speaker.fleet.switch(name, keep=keep, check=self.speaker.check_default_voice)
+        """Raises ModelNotFound, or BadInput for one that cannot serve here; then the old one serves on."""
+        work = self.speaker.fleet.switch(name, keep=keep, check=self.speaker.check_default_voice)
+        await self._model(actor, "models.switch", name, {"keep": keep}, work)
+        if self.speaker.settings.prepare_voices:
+            self._preparing = asyncio.create_task(self.speaker.prepare_all())
 
     async def unload_model(self, actor: Actor, name: str) -> None:
         """Raises ModelNotFound, or BadInput for the one that serves."""
-        with self._audit.change(actor, "models.unload", name):
-            await self.speaker.fleet.unload(name)
+        await self._model(actor, "models.unload", name, {}, self.speaker.fleet.unload(name))
+
+    async def _model(
+        self, actor: Actor, action: str, name: str, changes: Mapping[str, Any], work: Coroutine[Any, Any, Any]
+    ) -> None:
+        """Work of the event loop, on record; the log is written off it."""
+        try:
+            await asyncio.to_thread(self._audit.record, actor, action, name, changes)
+        except BaseException:
+            work.close()
+            raise
+        try:
+            await work
+        except (ModelError, SettingsError) as error:
+            await asyncio.to_thread(self._audit.record, actor, action, name, changes, f"failed: {error.message}")
+            raise BadInput(error.message, param="model") from error
+        except MoreError as error:
+            await asyncio.to_thread(self._audit.record, actor, action, name, changes, f"failed: {error.message}")
+            raise
 
     async def _recorded_alone(
         self, actor: Actor, action: str, target: str, changes: Mapping[str, Any], work: Callable[[], Result]

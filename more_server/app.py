@@ -21,7 +21,20 @@ from more_server.registry import Registry, Snapshot
 from more_server.services import Services
 from more_server.settings import Loaded, Settings
 from more_server.speak import Speaker
-from more_server.web import config, health, keys, listings, metrics, models, plugins, profiles, speech, voices
+from more_server.web import (
+    config,
+    consents,
+    custom_voices,
+    health,
+    keys,
+    listings,
+    metrics,
+    models,
+    plugins,
+    profiles,
+    speech,
+    voices,
+)
 from more_server.web.access import Access, handle_not_authenticated
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error
 
@@ -29,7 +42,8 @@ HANDLERS = (
     speech.speech,
     listings.list_models,
     listings.get_model,
-    listings.list_voices,
+    *custom_voices.HANDLERS,
+    *consents.HANDLERS,
     health.live,
     health.ready,
     metrics.metrics,
@@ -55,6 +69,8 @@ HANDLERS = (
     keys.read_audit,
 )
 """Every route of the server itself; plugins add theirs."""
+TAKING_RECORDINGS = (voices, custom_voices, consents)
+"""Their routes() put what may be sent more than the others into routers of its own."""
 
 
 def create_speaker(settings: Settings) -> Speaker:
@@ -102,19 +118,22 @@ class App:
         await application(scope, receive, send)
 
     async def follow(self, snapshot: Snapshot) -> None:
-        """Run the services and answer the routes of a snapshot."""
-        if snapshot.routes != self._routes:
+        """Run the services and answer the routes of a snapshot, within the limits of now."""
+        if snapshot.routes != self._routes or self.speaker.settings.limits != self._limits:
             self._current = await asyncio.to_thread(self._built)
+        self._services.seconds = self.speaker.settings.plugin_seconds
         await self._services.follow(snapshot)
 
     def _built(self) -> Litestar:
         """The application with every plugin's routes that can be had; what cannot is told on its plugin's row."""
-        self._routes = self.speaker.registry.snapshot.routes
+        self._routes, self._limits = self.speaker.registry.snapshot.routes, self.speaker.settings.limits
         by_plugin: dict[str, list[Any]] = {}
         for plugin, handler in self._routes:
             by_plugin.setdefault(plugin, []).append(handler)
-        handlers: list[Any] = [one for one in HANDLERS if one not in voices.HANDLERS]
-        handlers += voices.routes(self.speaker.settings.limits)
+        apart = [one for module in TAKING_RECORDINGS for one in module.HANDLERS]
+        handlers: list[Any] = [one for one in HANDLERS if one not in apart]
+        for module in TAKING_RECORDINGS:
+            handlers += module.routes(self.speaker.settings.limits)
         for plugin, theirs in by_plugin.items():
             try:
                 self._litestar([*handlers, _router(plugin, theirs, self.speaker.registry)])
@@ -187,7 +206,9 @@ def _router(plugin: str, handlers: Sequence[Any], registry: Registry) -> Router:
     """A plugin's routes; what its code raises is answered with its name, and told on its row."""
 
     def failed(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        registry.report(plugin, f"{request.url.path}: {type(error).__name__}: {error}", error)
+        # Off the event loop: the registry may be waiting for another plugin at the moment.
+        reason = f"{request.url.path}: {type(error).__name__}: {error}"
+        asyncio.get_running_loop().run_in_executor(None, registry.report, plugin, reason, error)
         return handle_more_error(request, PluginFailure(plugin, f"{type(error).__name__}: {error}"))
 
     theirs: dict[int | type[Exception], Any] = {

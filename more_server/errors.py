@@ -4,6 +4,7 @@ MoreError                       500 server_error
 ├── BadInput                    400 invalid_value         the request names `param`
 │   ├── VoiceNotFound           404 voice_not_found
 │   ├── ModelNotFound           404 model_not_found
+│   ├── ConsentNotFound         404 consent_not_found
 │   ├── PluginNotFound          404 plugin_not_found
 │   ├── KeyNotFound             404 key_not_found
 │   ├── RouteNotFound           404 not_found
@@ -64,6 +65,13 @@ class ModelNotFound(BadInput):
 
     status = 404
     code = "model_not_found"
+
+
+class ConsentNotFound(BadInput):
+    """No consent has this id."""
+
+    status = 404
+    code = "consent_not_found"
 
 
 class PluginNotFound(BadInput):

@@ -98,11 +98,12 @@ def _lock(file: IO[bytes], folder: Path, seconds: float) -> None:
         time.sleep(LOCK_STEP_SECONDS)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace a file atomically and durably. Raises OSError."""
+def write_file(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Replace a file atomically and durably; private: for its owner alone. Raises OSError."""
     stage = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
     try:
-        with stage.open("wb") as file:
+        descriptor = os.open(stage, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if private else 0o666)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

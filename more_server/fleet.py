@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import structlog
 
 from more_server.engine.engine import LOADING_RETRY_SECONDS, Engine
 from more_server.errors import BadInput, ModelLoading, ModelNotFound, Unavailable, allowed, shown
-from more_server.models import check_model, find_model, serving_model, use
+from more_server.models import AUTO, check_model, find_model, serving_model, use
 from more_server.profiles import OPENAI_MODELS
 from more_server.settings import Settings
 from more_server.speech import VoiceLatents
@@ -33,6 +34,8 @@ class LoadedModel:
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.id = folder.name
+        self.lease = f"{folder.name} {secrets.token_hex(8)}"
+        """What utterances know it by: the same model, loaded another time, is another one."""
         self.engine = Engine(folder, settings.engine)
         self.studio: dict[str, VoiceLatents] = {}
         """Voices that the model carries as latents, by id."""
@@ -93,12 +96,12 @@ class Fleet:
                 return model
         raise unknown_model(name, self.names())
 
-    def speaking(self, name: str) -> LoadedModel:
+    def leased(self, lease: str) -> LoadedModel:
         """The model of a request that was resolved, though it may be about to be unloaded. Raises Unavailable."""
         for model in [*self.loaded(), *self._draining.values()]:
-            if model.id == name:
+            if model.lease == lease:
                 return model
-        raise Unavailable(f"the model {name} was unloaded a moment ago", retry_after=1.0)
+        raise Unavailable("the model was unloaded before the request could be spoken", retry_after=1.0)
 
     async def load(self, name: str) -> LoadedModel:
         """Load a model beside the one that serves. Raises ModelNotFound, ModelError, SettingsError."""
@@ -130,9 +133,17 @@ class Fleet:
         ModelError, SettingsError and what the check does; then the old one serves on.
         """
         async with self._changing:
+            if self.settings.model not in (AUTO, name):
+                raise BadInput(f"the setting `model` is {self.settings.model!r}; set it to `auto` first", param="model")
+            beside = set(self._beside)
             model = await self._load(name)
-            await asyncio.to_thread(check, model)
-            await asyncio.to_thread(use, self.settings, name)
+            try:
+                await asyncio.to_thread(check, model)
+                await asyncio.to_thread(use, self.settings, name)
+            except BaseException:
+                if name in self._beside and name not in beside:
+                    self._drain(self._beside.pop(name))
+                raise
             if model is self.serving:
                 return
             old, self.serving = self.serving, self._beside.pop(name)

@@ -21,6 +21,16 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a function of a plugin as the implementation of the hook of its name."""
 
 
+class TextStream(Protocol):
+    """One text that arrives in pieces, cut where it can be spoken before the rest is there."""
+
+    def feed(self, piece: str) -> list[str]:
+        """Take a piece of any size and give the stretches that it completes, often none."""
+
+    def finish(self) -> list[str]:
+        """Give the rest; then another text can begin."""
+
+
 class Server(Protocol):
     """The running server, as services and routes of plugins see it."""
 
@@ -35,6 +45,12 @@ class Server(Protocol):
 
     def spoken(self, request: SpeechRequest, request_id: str, format_name: str) -> AsyncGenerator[bytes, None]:
         """Encoded audio of a request as it is made: mp3, opus, aac, flac, wav or pcm."""
+
+    def text_stream(self, language: str = "") -> TextStream:
+        """For text that arrives in pieces: `feed(piece)` gives what can be spoken of it, `finish()` the rest.
+
+        Any tag of the language will do; the server's own where it is empty or unknown.
+        """
 
     def all_voices(self) -> list[Voice]:
         """Every voice, in order of id. Blocks."""

@@ -1,7 +1,7 @@
 """The services of plugins: started when their plugin is enabled, stopped when it is disabled or the server ends."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -17,32 +17,37 @@ class Services:
 
     def __init__(self, registry: Registry, seconds: float) -> None:
         self._registry = registry
-        self._seconds = seconds
-        self._running: list[tuple[str, Service]] = []
+        self.seconds = seconds
+        """How long each may take to start and to stop."""
+        self._known: list[tuple[str, Service, bool]] = []
+        """Plugin, service, and whether it runs: one that failed to start is not tried again by every change."""
         self._changing = asyncio.Lock()
 
     async def follow(self, snapshot: Snapshot) -> None:
         """Stop what is gone from it, then start what is new; a failure is told on the plugin's row."""
         async with self._changing:
             wanted = [service for _, service in snapshot.services]
-            for plugin, service in list(self._running):
-                if service not in wanted:
-                    self._running.remove((plugin, service))
-                    await self._guarded(plugin, "stop", service.stop())
-            known = [service for _, service in self._running]
+            for plugin, service, runs in [one for one in self._known if one[1] not in wanted]:
+                self._known.remove((plugin, service, runs))
+                if runs:
+                    await self._guarded(plugin, "stop", service.stop)
+            known = [service for _, service, _ in self._known]
             for plugin, service in snapshot.services:
-                if service not in known and await self._guarded(plugin, "start", service.start()):
-                    self._running.append((plugin, service))
+                if service not in known:
+                    runs = await self._guarded(plugin, "start", service.start)
+                    if not runs:  # what it began with is not to be left behind
+                        await self._guarded(plugin, "stop", service.stop)
+                    self._known.append((plugin, service, runs))
 
     async def stop(self) -> None:
         """Stop all of them."""
         await self.follow(Snapshot())
 
-    async def _guarded(self, plugin: str, what: str, work: Coroutine[Any, Any, None]) -> bool:
+    async def _guarded(self, plugin: str, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
         try:
-            await asyncio.wait_for(work, self._seconds)
+            await asyncio.wait_for(work(), self.seconds)
         except TimeoutError:
-            await self._report(plugin, f"{what} of its service: no end within {self._seconds:g} s (plugin_seconds)")
+            await self._report(plugin, f"{what} of its service: no end within {self.seconds:g} s (plugin_seconds)")
         except Exception as error:  # noqa: BLE001 - a stranger's code; told on its row, and the others go on
             await self._report(plugin, f"{what} of its service: {type(error).__name__}: {error}", error)
         else:

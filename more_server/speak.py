@@ -14,7 +14,6 @@ from more_server.chain import Chain, Piece
 from more_server.engine.engine import LOADING_RETRY_SECONDS, Engine
 from more_server.errors import (
     BadInput,
-    BrokenVoice,
     ModelLoading,
     MoreError,
     PluginFailure,
@@ -25,7 +24,7 @@ from more_server.errors import (
 )
 from more_server.fleet import Fleet, LoadedModel, unknown_model
 from more_server.profiles import QUALITY_OF_MODEL, ProfileBook
-from more_server.registry import Hung, Registry, Snapshot, awaited_within
+from more_server.registry import Escaped, Hung, Registry, Snapshot, awaited_within
 from more_server.settings import Settings
 from more_server.speech import (
     EMPTY,
@@ -38,7 +37,7 @@ from more_server.speech import (
     Voice,
     VoiceLatents,
 )
-from more_server.text import LANGUAGES, SAMPLES, normalise, resolve_language, split
+from more_server.text import LANGUAGES, SAMPLES, TextStream, normalise, resolve_language, split
 from more_server.voiceprints import Voiceprints
 from more_server.voices import Shares, VoiceLibrary, mixed_voice
 
@@ -71,7 +70,7 @@ class Speaker:
         self.prints = Voiceprints(settings, self.voices, self._sample)
         self.ready = False
         """The model is loaded and has spoken once."""
-        registry.check = self._check_quality
+        registry.check = self._check_snapshot
 
     @property
     def engine(self) -> Engine:
@@ -93,49 +92,44 @@ class Speaker:
             try:
                 async for _ in self.speak(await self.resolve(asked, "warm-up")):
                     pass
-            except BrokenVoice as error:
+            except MoreError as error:
+                # A store that is out of reach, a clip that is broken: requests are told so, and others may succeed.
                 log.warning("a voice cannot be used", voice_id=voice, reason=error.message)
-                continue
-            except PluginFailure as error:
-                log.warning("a plugin keeps the default quality from being spoken", reason=error.message)
-            break
+            else:
+                break
         self.ready = True
 
     def reload(self, settings: Settings) -> None:
         """Take up settings while requests run, which keep the old ones. Raises SettingsError; then all is as it was."""
-        self.registry.reload(settings)
-        try:
-            self.check_defaults(settings)
-        except SettingsError:
-            self.registry.reload(self.settings)
-            raise
+        self.registry.reload(settings, lambda snapshot: self.check_defaults(settings, snapshot))
         self.settings = self.prints.settings = settings
         self.voices.seconds = settings.plugin_seconds
 
-    def check_defaults(self, settings: Settings) -> None:
-        """Raises SettingsError where a default quality, voice or language does not exist."""
+    def check_defaults(self, settings: Settings, snapshot: Snapshot | None = None) -> None:
+        """Raises SettingsError where a default quality, voice or language does not exist, with other plugins, too."""
+        snapshot = snapshot or self.registry.snapshot
         if resolve_language(settings.default_language) is None:
             raise SettingsError(f"default_language {settings.default_language!r} is none of: {allowed(LANGUAGES)}")
         try:
-            self.profiles.find(settings.default_quality, self.registry.snapshot)
+            self.profiles.find(settings.default_quality, snapshot)
         except BadInput as error:
             raise SettingsError(f"default_quality: {error.message}") from error
         if settings.default_voice and self.fleet.serving.engine.state().loaded:
             try:
-                self.voices.view(self.fleet.serving.studio).resolve(settings.default_voice, "")
+                self.voices.view(self.fleet.serving.studio, snapshot).resolve(None, settings.default_voice)
             except BadInput as error:
                 raise SettingsError(f"default_voice: {error.message}") from error
 
     def check_default_voice(self, model: LoadedModel) -> None:
         """Raises BadInput where requests that name no voice could not be spoken by a model."""
         if self.settings.default_voice:
-            self.voices.view(model.studio).resolve(self.settings.default_voice, "")
+            self.voices.view(model.studio).resolve(None, self.settings.default_voice)
 
-    def _check_quality(self, snapshot: Snapshot) -> None:
+    def _check_snapshot(self, snapshot: Snapshot) -> None:
         try:
-            self.profiles.find(self.settings.default_quality, snapshot)
-        except BadInput as error:
-            raise BadInput(f"the default quality would be gone: {error.message}", param="name") from error
+            self.check_defaults(self.settings, snapshot)
+        except SettingsError as error:
+            raise BadInput(f"the server would be left without a default: {error.message}", param="name") from error
 
     # -- resolving
 
@@ -148,9 +142,10 @@ class Speaker:
         snapshot = self.registry.snapshot
         profile = self.profile(request, snapshot)
         chain = snapshot.chain(profile)
-        model, shares = await self._voice(request)
+        model = self._model(request)
         model.resolving += 1
         try:
+            shares = await self._voice(request, model)
             voice = mixed_voice(shares)
             language = self._language(request, voice, model)
             segments = await asyncio.to_thread(self._segments, request.text, language, profile, model)
@@ -164,7 +159,7 @@ class Speaker:
                 speed=profile.speed * request.speed,
                 # 53 bits: what a JavaScript client can send back unchanged.
                 seed=secrets.randbits(53) if request.seed is None else request.seed,
-                model=model.id,
+                model=model.lease,
                 sample_rate=model.engine.config.output_sample_rate,
                 seconds_per_code=model.engine.config.seconds_per_code,
                 whole=request.whole,
@@ -189,20 +184,23 @@ class Speaker:
         name = request.quality or dict(QUALITY_OF_MODEL).get(request.model or "") or self.settings.default_quality
         return self.profiles.find(name, snapshot)
 
-    async def _voice(self, request: SpeechRequest) -> tuple[LoadedModel, Shares]:
+    def _model(self, request: SpeechRequest) -> LoadedModel:
+        """The model that a request means; where it names none that exists, `_voice` looks what it meant."""
+        known = request.model in self.fleet.names()
+        return self.fleet.find(request.model) if known else self.fleet.serving
+
+    async def _voice(self, request: SpeechRequest, model: LoadedModel) -> Shares:
         names = self.fleet.names()
-        unknown = bool(request.model) and request.model not in names
-        model = self.fleet.serving if unknown else self.fleet.find(request.model)
         view = await asyncio.to_thread(self.voices.view, model.studio)
-        if not unknown:
-            return model, view.resolve(request.voice, self.settings.default_voice)
+        if not request.model or request.model in names:
+            return view.resolve(request.voice, self.settings.default_voice)
         # LibreChat's LocalAI mode sends the voice as the model and no voice.
-        if request.model and not request.voice:
+        if not request.voice:
             try:
-                return model, ((1.0, view.find(request.model)),)
+                return ((1.0, view.find(request.model)),)
             except VoiceNotFound:
                 pass
-        raise unknown_model(request.model or "", names)
+        raise unknown_model(request.model, names)
 
     def _language(self, request: SpeechRequest, voice: Voice, model: LoadedModel) -> str:
         spoken = model.engine.config.languages
@@ -240,6 +238,11 @@ class Speaker:
             raise BadInput("input holds nothing that can be spoken: no letter and no digit", param="input")
         return segments
 
+    def text_stream(self, language: str = "") -> TextStream:
+        """Cuts text that arrives in pieces; in the default language where this one is unknown."""
+        wishes = (language, self.settings.default_language, LANGUAGES[0])
+        return TextStream(next(found for wish in wishes if (found := resolve_language(wish))))
+
     # -- voices
 
     def all_voices(self) -> list[Voice]:
@@ -248,30 +251,34 @@ class Speaker:
 
     async def prepare_all(self) -> None:
         """Prepare every voice, one after the other; those that cannot be are told in the log."""
-        for voice in await asyncio.to_thread(self.all_voices):
+        model = self.fleet.serving
+        for voice in (await asyncio.to_thread(self.voices.view, model.studio)).voices:
             try:
-                await self.prepare(voice)
+                await self._prepare(voice, model)
             except MoreError as error:
                 log.warning("a voice cannot be prepared", voice_id=voice.id, reason=error.message)
 
     async def prepare(self, voice: Voice) -> None:
         """Work out ahead what the first request for a voice would wait for. Raises BrokenVoice or PluginFailure."""
-        model, snapshot = self.fleet.serving, self.registry.snapshot
+        await self._prepare(voice, self.fleet.serving)
+
+    async def _prepare(self, voice: Voice, model: LoadedModel) -> None:
+        snapshot = self.registry.snapshot
         chain = snapshot.chain(self.profiles.find(self.settings.default_quality, snapshot))
         shares = ((1.0, voice),)
         await self.prints.latents(model, shares)
-        await self._measured(model, shares, chain)
+        await self._measured(model, shares, chain, priority=1)
 
     async def _measured(
-        self, model: LoadedModel, shares: Shares, chain: tuple[PostProcessing, ...]
+        self, model: LoadedModel, shares: Shares, chain: tuple[PostProcessing, ...], priority: int = 0
     ) -> tuple[PostProcessing, ...]:
         try:
-            return await self.prints.measured(model, shares, chain)
+            return await self.prints.measured(model, shares, chain, priority)
         except PluginFailure as error:
             await self._report(error, hung=isinstance(error.__cause__, Hung))
             raise
 
-    def _sample(self, model: LoadedModel, voice: Voice, latents: VoiceLatents) -> Utterance:
+    def _sample(self, model: LoadedModel, voice: Voice, latents: VoiceLatents, priority: int) -> Utterance:
         """For measuring: no profile's own choices matter to a level."""
         profile = Profile(name="sample", temperature=0.75, top_p=0.9)
         language = self._language(SpeechRequest(text=""), voice, model)
@@ -284,15 +291,15 @@ class Speaker:
             profile=profile,
             speed=1.0,
             seed=SAMPLE_SEED,
-            model=model.id,
-            priority=1,
+            model=model.lease,
+            priority=priority,
         )
 
     # -- speaking
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[Audio, None]:
         """Audio of an utterance as it is made. Leaving the iterator stops the work. Raises PluginFailure."""
-        engine, rate = self.fleet.speaking(utterance.model).engine, utterance.sample_rate
+        engine, rate = self.fleet.leased(utterance.model).engine, utterance.sample_rate
         chain = Chain(utterance, rate)
         await self._worked(chain, chain.begin)
         async with aclosing(engine.generate(utterance)) as chunks:
@@ -310,9 +317,10 @@ class Speaker:
         try:
             limit = self.settings.plugin_seconds + chain.seconds * WORK_PER_SECOND
             return await awaited_within(limit, work) if chain.plugins else work()
-        except Hung as error:
+        except (Hung, Escaped) as error:
             failure = PluginFailure(chain.working, str(error))
-            await self._report(failure, hung=True)
+            failure.__cause__ = error
+            await self._report(failure, hung=isinstance(error, Hung))
             raise failure from error
         except PluginFailure as error:
             await self._report(error)

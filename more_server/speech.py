@@ -173,7 +173,7 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     """0: somebody waits for it; 1: a job, which lets people go first."""
     model: str = ""
-    """Id of the model that speaks it."""
+    """Lease on the loaded model that speaks it."""
     sample_rate: int = 24_000
     """Hertz of its audio."""
     seconds_per_code: float = 0.0
@@ -228,8 +228,8 @@ class PostProcessorKind(msgspec.Struct, frozen=True):
     name: str = ""
     """Among the plugin's own; empty for its only one, which goes by the plugin's name."""
     measure: Callable[[Audio], float] | None = None
-    """Measures some seconds of a voice's unprocessed speech; kept with the voice and handed to `make`. What is not
-    finite counts as not measured."""
+    """Measures some seconds of a voice's unprocessed speech; kept with the voice and handed to `make` until the code of
+    the plugin changes, whatever its settings. What is not finite counts as not measured."""
 
 
 class PostProcessing(msgspec.Struct, frozen=True):
@@ -241,3 +241,5 @@ class PostProcessing(msgspec.Struct, frozen=True):
     kind: PostProcessorKind
     measured: float | None = None
     """Of the utterance's voice."""
+    stamp: str = ""
+    """Another one when the plugin's code has changed."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -11,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from more_server.audio.read import read, resample, trim_silence
-from more_server.errors import BadInput, BrokenVoice, PluginFailure
+from more_server.errors import BadInput, BrokenVoice, PluginFailure, VoiceNotFound
 from more_server.fleet import LoadedModel
 from more_server.registry import awaited_within, described
 from more_server.settings import Settings
@@ -20,8 +22,11 @@ from more_server.voices import Shares, VoiceLibrary
 
 REFERENCE_SECONDS = 60.0
 """Of each voice, at most; the conditioning uses 30, the speaker embedding all of it."""
+MOST_LATENTS, MOST_MEASURED = 512, 4096
+"""Kept in memory, the longest unused going first: latents take 0.13 MB each for XTTS-v2."""
+Result = TypeVar("Result")
 Clips = list[tuple[Samples, Samples]]
-GetUtterance = Callable[[LoadedModel, Voice, VoiceLatents], Utterance]
+GetUtterance = Callable[[LoadedModel, Voice, VoiceLatents, int], Utterance]
 
 log = structlog.get_logger("more_server.voiceprints")
 
@@ -33,12 +38,12 @@ class Voiceprints:
     """
 
     def __init__(self, settings: Settings, library: VoiceLibrary, speak_sample: GetUtterance) -> None:
-        """speak_sample: what a voice says to be measured."""
+        """speak_sample: what a voice says to be measured, with this priority."""
         self.settings = settings
         self._library = library
         self._speak_sample = speak_sample
-        self._latents: dict[tuple[str, str, str], tuple[str, asyncio.Task[VoiceLatents]]] = {}
-        self._measured: dict[str, asyncio.Task[float | None]] = {}
+        self._latents: _Kept[VoiceLatents] = _Kept(MOST_LATENTS)
+        self._measured: _Kept[float | None] = _Kept(MOST_MEASURED)
 
     # -- latents
 
@@ -48,15 +53,12 @@ class Voiceprints:
 
     async def _of_one(self, model: LoadedModel, voice: Voice) -> VoiceLatents:
         if not voice.store:
+            if voice.id not in model.studio:
+                raise VoiceNotFound(f"the model {model.id} has no voice {voice.id!r}", param="voice")
             return model.studio[voice.id]
-        place = (model.id, voice.store, voice.id)
         # Another model may take the id of one that was removed.
-        state = f"{voice.version} {model.fingerprint}"
-        known = self._latents.get(place)
-        if known is None or known[0] != state or _has_failed(known[1]):
-            known = (state, asyncio.create_task(self._load(model, voice)))
-            self._latents[place] = known
-        return await asyncio.shield(known[1])
+        key = f"{voice.store} {voice.id} {voice.version} {model.fingerprint}"
+        return await self._latents.get(key, lambda: self._load(model, voice))
 
     async def _load(self, model: LoadedModel, voice: Voice) -> VoiceLatents:
         try:
@@ -114,40 +116,40 @@ class Voiceprints:
     # -- measurements
 
     async def measured(
-        self, model: LoadedModel, shares: Shares, chain: Sequence[PostProcessing]
+        self, model: LoadedModel, shares: Shares, chain: Sequence[PostProcessing], priority: int
     ) -> tuple[PostProcessing, ...]:
         """The chain, each of its post-processors with what it measures of the voice.
 
-        A mixture is given the weighed mean of its parts. Raises PluginFailure naming the plugin.
+        A mixture is given the weighed mean of its parts. What is not known yet is spoken with this priority. Raises
+        PluginFailure naming the plugin.
         """
         found = []
         for link in chain:
             if link.kind.measure is not None:
-                values = [(weight, await self._measure(model, voice, link)) for weight, voice in shares]
+                values = [(weight, await self._measure(model, voice, link, priority)) for weight, voice in shares]
                 known = [weight * value for weight, value in values if value is not None]
                 link = msgspec.structs.replace(link, measured=sum(known) if len(known) == len(values) else None)
             found.append(link)
         return tuple(found)
 
-    async def _measure(self, model: LoadedModel, voice: Voice, link: PostProcessing) -> float | None:
+    async def _measure(self, model: LoadedModel, voice: Voice, link: PostProcessing, priority: int) -> float | None:
         latents = await self._of_one(model, voice)
         state = hashlib.sha256(latents.conditioning.tobytes() + latents.speaker_embedding.tobytes())
-        state.update(f"{model.fingerprint} {link.id} {voice.languages}".encode())
+        # A voice without a language of its own is measured in the default one.
+        spoken = voice.languages or self.settings.default_language
+        state.update(f"{model.fingerprint} {link.id} {link.stamp} {spoken}".encode())
         key = state.hexdigest()
-        known = self._measured.get(key)
-        if known is None or _has_failed(known):
-            known = self._measured[key] = asyncio.create_task(self._make(model, voice, latents, link, key))
-        return await asyncio.shield(known)
+        return await self._measured.get(key, lambda: self._make(model, voice, latents, link, key, priority))
 
     async def _make(
-        self, model: LoadedModel, voice: Voice, latents: VoiceLatents, link: PostProcessing, key: str
+        self, model: LoadedModel, voice: Voice, latents: VoiceLatents, link: PostProcessing, key: str, priority: int
     ) -> float | None:
         if voice.store and (kept := await asyncio.to_thread(self._library.read_derived, voice, key)) is not None:
             try:
                 return msgspec.json.decode(kept, type=float | None)
             except msgspec.DecodeError as error:
                 log.warning("a kept measurement is damaged and made anew", voice_id=voice.id, reason=str(error))
-        sample = await self._sample(model, voice, latents)
+        sample = await self._sample(model, voice, latents, priority)
         assert link.kind.measure is not None
         measure, seconds = link.kind.measure, self.settings.plugin_seconds
         try:
@@ -159,8 +161,8 @@ class Voiceprints:
             await asyncio.to_thread(self._library.write_derived, voice, key, msgspec.json.encode(value))
         return value
 
-    async def _sample(self, model: LoadedModel, voice: Voice, latents: VoiceLatents) -> Audio:
-        utterance = self._speak_sample(model, voice, latents)
+    async def _sample(self, model: LoadedModel, voice: Voice, latents: VoiceLatents, priority: int) -> Audio:
+        utterance = self._speak_sample(model, voice, latents, priority)
         pieces = [audio async for audio in model.engine.generate(utterance)]
         return Audio(np.concatenate([audio.samples for audio in pieces]), pieces[0].sample_rate)
 
@@ -197,5 +199,25 @@ def _packed(latents: VoiceLatents) -> bytes:
     )
 
 
-def _has_failed(task: "asyncio.Task[VoiceLatents] | asyncio.Task[float | None]") -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
+class _Kept(Generic[Result]):
+    """What is being worked out and what was, by key; failures are forgotten, and so is the longest unused."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tasks: OrderedDict[str, asyncio.Task[Result]] = OrderedDict()
+
+    async def get(self, key: str, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """What is kept under a key, else what `make` gives, once for all who ask meanwhile, whoever of them leaves."""
+        task = self._tasks.get(key)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._tasks[key] = asyncio.create_task(make())
+            task.add_done_callback(lambda done: self._forget(key, done))
+        self._tasks.move_to_end(key)
+        while len(self._tasks) > self._most:
+            self._tasks.popitem(last=False)
+        return await asyncio.shield(task)
+
+    def _forget(self, key: str, done: "asyncio.Task[Result]") -> None:
+        """A failure's traceback holds the clips that it came from."""
+        if (done.cancelled() or done.exception() is not None) and self._tasks.get(key) is done:
+            del self._tasks[key]

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from more_server.audio.read import read, trim_silence
 from more_server.errors import BadInput, MoreError, PluginFailure, TooLarge, VoiceNotFound, allowed, shown
 from more_server.hookspecs import Listing, VoiceStore
-from more_server.registry import Hung, Registry, described, within
+from more_server.registry import Hung, Registry, Snapshot, described, within
 from more_server.settings import LimitSettings
 from more_server.speech import Audio, Voice, VoiceLatents, check_voice_id
 from more_server.voice_toml import REFERENCE_SUFFIXES
@@ -25,6 +25,8 @@ OPENAI_VOICES = frozenset(
 SHORTEST_REFERENCE_SECONDS = 1.0
 """XTTS drops chunks below 0.33 s; below a second there is hardly a voice to copy."""
 CHECK_SAMPLE_RATE = 24_000
+MOST_CHARACTERS = 1000
+"""Of what a request calls its voice."""
 MOST_MIXED = 8
 """Voices in one mixture: each may have to be conditioned before anything is heard."""
 WRITE_TIMES = 6
@@ -60,24 +62,30 @@ class VoiceView:
     def resolve(self, name: str | None, default: str) -> Shares:
         """What a request means by `name`: a voice, or a mixture such as `a+b` or `a(2)+b(1)`.
 
-        None, or one of OpenAI's names that nobody claims, is the default voice. Raises VoiceNotFound or BadInput.
+        None, or one of OpenAI's names that nobody claims, is the default voice, which may be a mixture, too; without a
+        default it is the first voice. Raises VoiceNotFound or BadInput.
         """
-        if name and "+" in name:
-            return self._mixture(name)
-        return ((1.0, self._single(name, default)),)
-
-    def _single(self, name: str | None, default: str) -> Voice:
         if name:
             try:
-                return self.find(name)
+                return self._named(name)
             except VoiceNotFound:
                 if name.strip().lower() not in OPENAI_VOICES:
                     raise
         if default:
-            return self.find(default)
+            return self._named(default)
         if self.voices:
-            return self.voices[0]
+            return ((1.0, self.voices[0]),)
         raise VoiceNotFound("no voice is installed; add one with `more-server voices add NAME CLIP`", param="voice")
+
+    def _named(self, name: str) -> Shares:
+        if len(name) > MOST_CHARACTERS:
+            raise BadInput(f"voice has {len(name)} characters; at most {MOST_CHARACTERS} are allowed", param="voice")
+        try:
+            return ((1.0, self.find(name)),)
+        except VoiceNotFound:
+            if "+" not in name:  # which may be part of a name that people gave
+                raise
+        return self._mixture(name)
 
     def _mixture(self, name: str) -> Shares:
         parts = name.split("+")
@@ -100,17 +108,18 @@ def mixed_voice(shares: Shares) -> Voice:
     if len(shares) == 1:
         return shares[0][1]
     name = "+".join(f"{voice.id}({weight:.3g})" for weight, voice in shares)
-    # One way for all languages that some part speaks; the heaviest part's first.
-    heaviest = sorted(shares, key=lambda share: -share[0])
-    languages = dict.fromkeys(language for _, voice in heaviest for language in voice.languages)
-    return Voice(id=name, name=name, languages=tuple(languages))
+    # The heaviest part's languages come first; where it has none, it speaks whatever the model does, and so does this.
+    heaviest = [voice for _, voice in sorted(shares, key=lambda share: -share[0])]
+    languages = dict.fromkeys(language for voice in heaviest for language in voice.languages)
+    return Voice(id=name, name=name, languages=tuple(languages) if heaviest[0].languages else ())
 
 
 def _weighed(part: str, whole: str) -> tuple[float, str]:
-    matched = re.fullmatch(r"\s*([^()]+?)\s*(?:\(\s*(\d{1,6}(?:\.\d{0,6})?)\s*\))?\s*", part)
-    if not matched:
+    # One run of anything, then digits: nothing that could be matched in more than one way, however long it is.
+    matched = re.fullmatch(r"([^()]+)(?:\( *(\d{1,6}(?:\.\d{0,6})?) *\))?", part.strip())
+    if not matched or not matched[1].strip():
         raise BadInput(f"voice {shown(whole)} cannot be read; mixtures are written a+b or a(2)+b(1)", param="voice")
-    return float(matched[2] or 1), matched[1]
+    return float(matched[2] or 1), matched[1].strip()
 
 
 class VoiceLibrary:
@@ -124,11 +133,14 @@ class VoiceLibrary:
         self.seconds = plugin_seconds
         """How long a store may take for one thing."""
 
-    def view(self, studio: Mapping[str, VoiceLatents] | None = None) -> VoiceView:
-        """All voices as they are now, an earlier store's before a later one's, `studio` voices of the model last."""
+    def view(self, studio: Mapping[str, VoiceLatents] | None = None, snapshot: Snapshot | None = None) -> VoiceView:
+        """All voices as they are now, an earlier store's before a later one's, `studio` voices of the model last.
+
+        snapshot: other stores than those in force.
+        """
         voices = {one: Voice(id=one, name=one.replace("-", " ").title(), fixed=True) for one in studio or {}}
         problems: list[str] = []
-        for plugin, store in reversed(self._registry.snapshot.stores):
+        for plugin, store in reversed((snapshot or self._registry.snapshot).stores):
             try:
                 listing = self._listing(plugin, store)
             except MoreError as error:

@@ -1,8 +1,7 @@
-"""Plugins that are found, configured, enabled and disabled; and those of strangers, which fail in every way."""
+"""Plugins that are found, configured, enabled, disabled and reloaded."""
 
-import sys
-import textwrap
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,54 +10,11 @@ import pytest
 
 from more_server.errors import BadInput, PluginFailure, PluginNotFound, SettingsError
 from more_server.registry import Registry
-from more_server.registry.discover import discover, distinct, in_folder
+from more_server.registry.discover import discover
 from more_server.settings import Settings
+from tests.house import EMPTY, PROFILE, House, house, states
 
-PROFILE = """
-import msgspec
-from typing import Annotated
-from more_server import Profile, hookimpl
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    temperature: Annotated[float, msgspec.Meta(gt=0, le=2)] = 0.5
-    token: Annotated[str, msgspec.Meta(extra={"secret": True})] = ""
-
-@hookimpl
-def profiles(context):
-    return [Profile(name="NAME", temperature=context.settings.temperature, top_p=0.9)]
-"""
-EMPTY = "from more_server import hookimpl\n"
-
-
-class House:
-    """A folder of plugins and the registry that reads it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "plugins"
-        self.folder.mkdir()
-        self.data_dir = folder / "data"
-
-    def write(self, name: str, text: str) -> None:
-        (self.folder / f"{name}.py").write_text(textwrap.dedent(text).replace("NAME", name))
-
-    def settings(self, **settings: Any) -> Settings:
-        return Settings(
-            **({"data_dir": self.data_dir, "plugin_dir": str(self.folder), "plugin_seconds": 5.0} | settings)  # type: ignore[arg-type]
-        )
-
-    def open(self, **settings: Any) -> Registry:
-        registry = Registry(self.settings(**settings), lambda _: distinct(in_folder(self.folder)))
-        registry.open(None)
-        return registry
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
-
-
-def states(registry: Registry) -> dict[str, str]:
-    return {row.name: row.state for row in registry.rows()}
+__all__ = ("house",)
 
 
 def test_what_ships_comes_by_entry_points() -> None:
@@ -162,53 +118,6 @@ def test_a_folder_that_is_none(house: House) -> None:
         Registry(house.settings(plugin_dir=str(house.folder / "nowhere"))).open(None)
 
 
-# -- what a stranger's code does to itself alone
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("raise ImportError('no such thing')", "importing it: ImportError: no such thing"),
-        ("import sys; sys.exit(3)", "importing it: SystemExit: 3"),
-        ("class Panic(BaseException): pass\nraise Panic('rust')", "importing it: Panic: rust"),
-        ("def profiles(:", "importing it: SyntaxError"),
-        ("import time; time.sleep(60)", "importing it: no answer within"),
-        (EMPTY + "@hookimpl\ndef profiles(context): raise RuntimeError('never')", "profiles: RuntimeError: never"),
-        (EMPTY + "@hookimpl\ndef profiles(context): import time; time.sleep(60)", "profiles: no answer within"),
-        (EMPTY + "@hookimpl\ndef profiles(context): return 5", "profiles must give a sequence of Profile, not int"),
-        (
-            EMPTY + "@hookimpl\ndef voice_stores(context): return ['x']",
-            "voice_stores must give a sequence of VoiceStore",
-        ),
-        (EMPTY + "@hookimpl\ndef profiles(context): context.server.speak(None)", "speak needs the running server"),
-    ],
-)
-def test_a_plugin_that_fails_is_told_on_its_row_and_the_others_go_on(house: House, text: str, says: str) -> None:
-    house.write("bad", text)
-    house.write("calm", PROFILE)
-    registry = house.open(plugin_seconds=0.5)
-    assert states(registry) == {"bad": "failed", "calm": "active"}
-    assert says in str(registry.row("bad").error)
-    assert set(registry.snapshot.profiles) == {"calm"}
-
-
-def test_a_module_that_hides_a_hook_is_told(house: House) -> None:
-    package = house.folder / "pack"
-    package.mkdir()
-    hook = "@hookimpl\ndef routes(context):\n    return []\n"
-    late = "import importlib\nimportlib.import_module(__name__ + '.routes')\n"
-    (package / "__init__.py").write_text(EMPTY + hook + late)
-    (package / "routes.py").write_text("")
-    assert "its module routes takes the place of the hook" in str(house.open().row("pack").error)
-
-
-def test_a_failed_import_leaves_nothing_behind(house: House) -> None:
-    house.write("bad", "raise ValueError")
-    house.open()
-    files = [str(getattr(module, "__file__", "")) for module in list(sys.modules.values())]
-    assert not [file for file in files if file.startswith(str(house.folder))]
-
-
 # -- while it runs
 
 
@@ -309,6 +218,47 @@ def test_a_reload_that_cannot_be_changes_nothing(house: House) -> None:
     assert registry.snapshot is before
     registry.disable("calm")
     registry.enable("calm")
+
+
+def test_nobody_waits_for_a_plugin_that_is_being_enabled(house: House) -> None:
+    house.write("calm", PROFILE)
+    house.write("slow", "enabled_by_default = False\n")
+    registry = house.open()
+    house.write("slow", "import time; time.sleep(2)\n" + EMPTY)
+    enabling = threading.Thread(target=lambda: registry.enable("slow"))
+    enabling.start()
+    began = time.monotonic()
+    registry.report("calm", "a sneeze")
+    assert registry.row("calm").error == "a sneeze"
+    assert registry.told("calm", {"temperature": 1}) == {"temperature": 1}
+    assert len(registry.rows()) == 2
+    assert time.monotonic() - began < 1.5
+    enabling.join()
+    assert (states(registry)["slow"], registry.row("calm").error) == ("active", "a sneeze")
+
+
+def test_a_reload_that_the_server_cannot_do_with_is_seen_by_nobody(house: House) -> None:
+    house.write("calm", PROFILE)
+    registry = house.open()
+    before = registry.snapshot
+    house.write("calm", PROFILE.replace("= 0.5", "= 0.625"))
+
+    def refuse(snapshot: object) -> None:
+        assert registry.snapshot is before
+        raise SettingsError("not so")
+
+    with pytest.raises(SettingsError, match="not so"):
+        registry.reload(house.settings(), refuse)
+    assert registry.snapshot is before
+
+
+def test_secrets_are_neither_told_nor_left_for_others_to_read(house: House) -> None:
+    house.write("calm", PROFILE)
+    registry = house.open()
+    told = registry.told("calm", {"token": "hush", "tokn": "hush", "temperature": 0.25})
+    assert told == {"token": "********", "tokn": "********", "temperature": 0.25}
+    registry.configure("calm", {"token": "hush"})
+    assert (house.data_dir / "admin" / "plugins.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_one_that_hangs_is_kept_out_until_it_is_enabled_again(house: House) -> None:

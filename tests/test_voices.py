@@ -186,6 +186,29 @@ def test_mixtures_that_cannot_be(library: VoiceLibrary, name: str, says: str) ->
     assert refused.value.param == "voice"
 
 
+def test_a_mixture_may_be_the_default_and_a_name_may_hold_a_plus(library: VoiceLibrary) -> None:
+    assert len(library.view().resolve(None, "linden+rowan")) == 2
+    assert len(library.view().resolve("fable", "rowan(2)+linden")) == 1  # linden claims it
+    library.add(ann(name="Anna + Bob"), CLIPS)
+    assert library.view().resolve("anna + bob", "")[0][1].id == "ann"
+    with pytest.raises(VoiceNotFound):
+        library.view().resolve(None, "nobody")
+
+
+def test_a_mixture_speaks_what_its_heaviest_part_does(library: VoiceLibrary) -> None:
+    anything, japanese = ann(id="any"), ann(id="ja", languages=("ja",))
+    assert mixed_voice(((0.9, anything), (0.1, japanese))).languages == ()
+    assert mixed_voice(((0.1, anything), (0.9, japanese))).languages == ("ja",)
+
+
+@pytest.mark.parametrize("name", ["linden+" + " " * 900 + "(", "linden(" + "1" * 900, "+" * 900, "a" * 1001 + "+b"])
+def test_long_mixtures_are_refused_at_once(library: VoiceLibrary, name: str) -> None:
+    view, began = library.view(), time.monotonic()
+    with pytest.raises(BadInput):
+        view.resolve(name, "")
+    assert time.monotonic() - began < 0.5
+
+
 def test_mixed_latents_lie_between_and_keep_their_length() -> None:
     random = np.random.default_rng(5)
     ones = [
@@ -311,6 +334,14 @@ def test_a_full_disk_is_an_error_where_it_matters_and_a_warning_where_not(tmp_pa
         library.clips(far)
     assert library.read_derived(far, "0" * 64) is None
     library.write_derived(far, "0" * 64, b"latents")
+
+
+def test_one_that_hangs_is_kept_out_though_it_is_where_new_voices_go(tmp_path: Path) -> None:
+    library = failing(tmp_path, "time.sleep(60)", voice_store="failing")
+    library.seconds = 0.3
+    library.view()
+    assert library.view().problems == ()
+    assert library.store()[1].name == "folder"
 
 
 def test_the_store_that_the_settings_name_comes_first(tmp_path: Path) -> None:

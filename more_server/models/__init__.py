@@ -1,6 +1,7 @@
 """Models on disk: what there is, which one serves, and how another one gets here."""
 
 from more_server.models.catalogue import (
+    AUTO,
     DEFAULT_MODEL,
     ModelInfo,
     check_model,
@@ -15,6 +16,7 @@ from more_server.models.manifest import Manifest, ManifestFile, ManifestModel, r
 from more_server.models.pull import PulledFile, PullResult, pull
 
 __all__ = (
+    "AUTO",
     "DEFAULT_MODEL",
     "XTTS2_LICENCE",
     "Manifest",

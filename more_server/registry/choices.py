@@ -39,6 +39,7 @@ class Choices:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self._path):
                 choices = self.read() | {name: choice}
-                write_file(self._path, msgspec.json.format(msgspec.json.encode(choices), indent=2))
+                # Secrets of plugins are in it.
+                write_file(self._path, msgspec.json.format(msgspec.json.encode(choices), indent=2), private=True)
         except OSError as error:
             raise StorageError(f"{self._path} cannot be written: {error.strerror or error}") from error

@@ -10,7 +10,7 @@ import msgspec
 import pluggy
 
 from more_server import hookspecs
-from more_server.errors import MoreError, PluginFailure, SettingsError
+from more_server.errors import BadInput, MoreError, PluginFailure, SettingsError
 from more_server.hookspecs import Context, Service, VoiceStore
 from more_server.registry.discover import Found
 from more_server.registry.limits import described, within
@@ -92,7 +92,9 @@ class Plugin:
                     result = self._guarded(name, partial(implementation.function, **arguments))
                     items += self._checked(name, result, kind)
             given[name] = tuple(items)
-        return Offers(**given)
+        offers = Offers(**given)
+        self._guarded("what its hooks gave", lambda: _check(offers))
+        return offers
 
     def _check_hidden(self) -> None:
         """Raises PluginFailure for a submodule called as a hook: once imported, it takes the function's place."""
@@ -112,6 +114,21 @@ class Plugin:
             raise
         except Exception as error:
             raise PluginFailure(self.name, f"{what}: {described(error)}") from error
+
+
+def _check(offers: Offers) -> None:
+    """Raises TypeError for what has the right class and nothing in it; hooks of strangers are not type-checked."""
+    for store in offers.voice_stores:
+        if not isinstance(store.name, str) or not store.name:
+            raise TypeError(f"a voice store needs a name, not {store.name!r}")
+    for kind in offers.post_processors:
+        if not isinstance(kind.name, str) or not callable(kind.make):
+            raise TypeError("a post-processor needs a name, or none, and something that makes it")
+    for profile in offers.profiles:
+        try:
+            profile.derived(profile.name, {})
+        except BadInput as error:
+            raise TypeError(f"profile {profile.name!r}: {error.message}") from error
 
 
 _MARK = f"{hookspecs.PROJECT}_impl"

@@ -65,7 +65,10 @@ class Registry:
         self._settings = settings
         self._find = find
         self._choices = Choices(settings.admin_dir)
-        self._lock = threading.RLock()
+        self._changing = threading.RLock()
+        """One change at a time; held while code of plugins runs, which may take `plugin_seconds` again and again."""
+        self._lock = threading.Lock()
+        """Held for a moment, for what is looked at: `_plugins`, their errors, the snapshot."""
         self._manager = new_manager()
         self._plugins: dict[str, Plugin] = {}
         self._server: Server | None = None
@@ -81,19 +84,20 @@ class Registry:
         Raises SettingsError for a misspelt hook, two owners of one name, settings that do not fit, and names of
         plugins that do not exist. What a plugin itself raises is kept on its row.
         """
-        with self._lock:
+        with self._changing:
             self._server = server or cast(Server, _NoServer())
-            self._take(self._settings, {})
+            self._take(self._settings, {}, lambda snapshot: None)
 
-    def reload(self, settings: Settings) -> None:
+    def reload(self, settings: Settings, check: Callable[[Snapshot], None] = lambda snapshot: None) -> None:
         """Look for plugins and settings anew. Those whose code and settings are as before go on untouched.
 
-        Raises SettingsError as `open` does; then everything stays as it was.
+        check: raises for a snapshot that the server cannot do with. Raises what it does, and SettingsError as `open`
+        does; then everything stays as it was, and nobody has seen anything else.
         """
-        with self._lock:
-            self._take(settings, self._plugins)
+        with self._changing:
+            self._take(settings, self._plugins, check)
 
-    def _take(self, settings: Settings, before: Mapping[str, Plugin]) -> None:
+    def _take(self, settings: Settings, before: Mapping[str, Plugin], check: Callable[[Snapshot], None]) -> None:
         choices, found = self._choices.read(), self._find(Path(settings.plugin_dir) if settings.plugin_dir else None)
         _check_names(settings.plugins, [one.name for one in found])
         manager, plugins = new_manager(), {}
@@ -101,12 +105,15 @@ class Registry:
             choice, known = choices.get(one.name, Choice()), before.get(one.name)
             plugin = self._opened(manager, one, settings, choice, known)
             if known and _same(known, plugin):
-                plugin = known
+                plugin, known.seconds = known, settings.plugin_seconds
             elif plugin.enabled and not plugin.error:
                 self._ask(manager, plugin, choice)
             plugins[one.name] = plugin
-        snapshot = merge(plugins, settings.voice_store)
-        self._manager, self._plugins, self._settings, self.snapshot = manager, plugins, settings, snapshot
+        check(merge(plugins, settings.voice_store))
+        with self._lock:
+            # Merged once more: one of them may have been found to hang meanwhile.
+            self.snapshot = merge(plugins, settings.voice_store, strict=False)
+            self._manager, self._plugins, self._settings = manager, plugins, settings
 
     def _opened(self, manager: Any, found: Found, settings: Settings, choice: Choice, known: Plugin | None) -> Plugin:
         plugin = Plugin(found, settings.plugin_seconds)
@@ -155,18 +162,19 @@ class Registry:
 
     def rows(self) -> list[Row]:
         """Every plugin, in order of name."""
+        choices = self._choices.read()
         with self._lock:
-            choices = self._choices.read()
             return [self._row(plugin, choices.get(name, Choice())) for name, plugin in sorted(self._plugins.items())]
 
     def row(self, name: str) -> Row:
         """One plugin. Raises PluginNotFound."""
+        choices = self._choices.read()
         with self._lock:
-            return self._row(self._get(name), self._choices.read().get(name, Choice()))
+            return self._row(self._get(name), choices.get(name, Choice()))
 
     def enable(self, name: str) -> None:
         """Let new requests use it. Raises what keeps it from that; then it stays as it was."""
-        with self._lock:
+        with self._changing:
             plugin, choice = self._get(name), self._choices.read().get(name, Choice())
             fresh = Plugin(plugin.found, self._settings.plugin_seconds)
             fresh.load()
@@ -175,14 +183,14 @@ class Registry:
 
     def disable(self, name: str) -> None:
         """Keep it from new requests; those that run keep what they began with."""
-        with self._lock:
+        with self._changing:
             plugin, choice = self._get(name), self._choices.read().get(name, Choice())
             fresh = Plugin(plugin.found, plugin.seconds, plugin.module, False, plugin.settings, hooks=plugin.hooks)
             self._replace(fresh, msgspec.structs.replace(choice, enabled=False))
 
     def configure(self, name: str, changes: dict[str, Any]) -> None:
         """Change settings; null takes a change back. Raises BadInput naming the field; then all stays as it was."""
-        with self._lock:
+        with self._changing:
             plugin, choice = self._get(name), self._choices.read().get(name, Choice())
             if plugin.module is None:
                 raise PluginFailure(name, plugin.error)
@@ -207,7 +215,7 @@ class Registry:
             log.error("a plugin failed", plugin=name, reason=error, kept_out=hung, exc_info=cause)
             if hung and plugin.offers is not None:
                 plugin.offers = None
-                self.snapshot = merge(self._plugins, self._settings.voice_store)
+                self.snapshot = merge(self._plugins, self._settings.voice_store, strict=False)
 
     def _replace(self, plugin: Plugin, choice: Choice) -> None:
         """Put a plugin in the place of itself: asked, merged, kept on disk, and only then seen."""
@@ -216,11 +224,9 @@ class Registry:
             if plugin.enabled:
                 register(self._manager, plugin)
                 plugin.offers = plugin.ask(self._manager, self._context(plugin))
-            plugins = self._plugins | {plugin.name: plugin}
-            snapshot = merge(plugins, self._settings.voice_store)
-            self.check(snapshot)
+            self.check(merge(self._plugins | {plugin.name: plugin}, self._settings.voice_store))
             self._choices.write(plugin.name, choice)
-        except MoreError as error:
+        except BaseException as error:
             if self._manager.has_plugin(plugin.name):
                 self._manager.unregister(name=plugin.name)
             if known is not None:
@@ -228,7 +234,10 @@ class Registry:
             if isinstance(error, SettingsError):  # of a plugin, not of the start: whoever asked can mend it
                 raise BadInput(error.message, param="name") from error
             raise
-        self._plugins, self.snapshot = plugins, snapshot
+        with self._lock:
+            # Merged once more: one of the others may have been found to hang meanwhile.
+            self._plugins = self._plugins | {plugin.name: plugin}
+            self.snapshot = merge(self._plugins, self._settings.voice_store, strict=False)
 
     def _get(self, name: str) -> Plugin:
         if name not in self._plugins:

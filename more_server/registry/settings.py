@@ -41,9 +41,9 @@ def shown(settings: Any) -> dict[str, Any] | None:
 
 
 def hide(changes: Mapping[str, Any], struct: type[msgspec.Struct] | None) -> dict[str, Any]:
-    """Changes as they may be told, secrets masked."""
-    hidden = secrets(struct) if struct else frozenset()
-    return {name: MASK if name in hidden and value is not None else value for name, value in changes.items()}
+    """Changes as they may be told. What no setting is called may be a secret whose name was misspelt."""
+    open_ = set(struct.__struct_fields__) - secrets(struct) if struct else set()
+    return {name: value if name in open_ or value is None else MASK for name, value in changes.items()}
 
 
 def merged(struct: type[msgspec.Struct] | None, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

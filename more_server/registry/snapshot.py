@@ -55,10 +55,10 @@ class Snapshot:
         return profile
 
 
-def merge(plugins: Mapping[str, Plugin], first_store: str) -> Snapshot:
+def merge(plugins: Mapping[str, Plugin], first_store: str, *, strict: bool = True) -> Snapshot:
     """What the active ones of `plugins` offer; the store `first_store` before all others.
 
-    Raises SettingsError for two owners of one name, and for a first store that does not exist.
+    Raises SettingsError for two owners of one name and, where it is strict, for a first store that does not exist.
     """
     active = [(name, plugin.offers) for name, plugin in plugins.items() if plugin.enabled and plugin.offers]
     stores = [(name, store) for name, offers in active for store in offers.voice_stores]
@@ -66,12 +66,12 @@ def merge(plugins: Mapping[str, Plugin], first_store: str) -> Snapshot:
     profiles = [(profile, name) for name, offers in active for profile in offers.profiles]
     _distinct("profiles", [(profile.name, name) for profile, name in profiles])
     links = [
-        PostProcessing(f"{name}.{kind.name}" if kind.name else name, name, kind)
+        PostProcessing(f"{name}.{kind.name}" if kind.name else name, name, kind, None, plugins[name].found.stamp)
         for name, offers in active
         for kind in offers.post_processors
     ]
     _distinct("post-processors", [(link.id, link.plugin) for link in links])
-    if first_store and first_store not in [store.name for _, store in stores]:
+    if strict and first_store and first_store not in [store.name for _, store in stores]:
         raise SettingsError(
             f"voice_store {shown(first_store)} is none of: {allowed(store.name for _, store in stores)}"
         )

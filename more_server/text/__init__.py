@@ -5,5 +5,15 @@ from more_server.text.normalise import normalise
 from more_server.text.romanise import romanise
 from more_server.text.samples import SAMPLES
 from more_server.text.split import split
+from more_server.text.stream import TextStream
 
-__all__ = ("LANGUAGES", "SAMPLES", "character_limit", "normalise", "resolve_language", "romanise", "split")
+__all__ = (
+    "LANGUAGES",
+    "SAMPLES",
+    "TextStream",
+    "character_limit",
+    "normalise",
+    "resolve_language",
+    "romanise",
+    "split",
+)

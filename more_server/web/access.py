@@ -8,8 +8,8 @@ speech       a key with this scope; so does a handler that names none
 voices       a key with this scope
 admin        a key with this scope
 
-While there is no key, everything is open to whoever reaches the server, except that administration is refused to
-what may be the page of another site in a browser on this machine.
+While there is no key, everything is open to whoever reaches the server, except that administration and
+changes to voices are refused to what may be the page of another site in a browser on this machine.
 """
 
 import asyncio
@@ -46,6 +46,8 @@ log = structlog.get_logger("more_server.web")
 
 ROUTE_SCOPES = ("public", "discovery", *SCOPES)
 DEFAULT_SCOPE = "speech"
+OWN_PAGES = frozenset({"voices", "admin"})
+"""Scopes whose routes change what stays, or tell what is nobody else's business."""
 
 WINDOW_SECONDS = 60.0
 WRONG_KEYS = 10
@@ -199,7 +201,7 @@ class Access(ASGIMiddleware):
                 "this server has no key, and other machines reach it; on it, `more-server keys add NAME --scope admin` "
                 "makes one"
             )
-        if wanted == "admin":
+        if wanted in OWN_PAGES:
             check_own_page(scope)
         return LOCAL
 
@@ -239,14 +241,14 @@ def check_own_page(scope: Scope) -> None:
     name = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
     if name is None or not (name[1] == "localhost" or _is_address(name[1].strip("[]"))):
         raise ForeignPage(
-            "while there is no key, administration answers at localhost or a bare address alone, for any other name "
-            "could be a page's trick; `more-server keys add NAME --scope admin` makes a key"
+            "while there is no key, administration and changes to voices answer at localhost or a bare address alone, "
+            "for any other name could be a page's trick; `more-server keys add NAME --scope admin` makes a key"
         )
     foreign = [origin for origin in _headers(scope, b"origin") if _place(origin) != hosts[0]]
     if foreign or set(_headers(scope, b"sec-fetch-site")) & {"cross-site", "same-site"}:
         where = shown(foreign[0]) if foreign else "another site"
         raise ForeignPage(
-            f"while there is no key, administration does not answer pages of {where}; "
+            f"while there is no key, administration and changes to voices do not answer pages of {where}; "
             "`more-server keys add NAME --scope admin` makes a key"
         )
 

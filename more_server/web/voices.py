@@ -1,7 +1,7 @@
 """Voices for administrators: `/v1/admin/voices`."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
@@ -132,21 +132,28 @@ class VoiceDeleted(msgspec.Struct):
 
 def routes(limits: LimitSettings) -> list[Any]:
     """HANDLERS for an application; those that take recordings may be sent more than the others."""
+    return [*OTHERS, uploads(UPLOADS, limits, limits.voice_references)]
+
+
+def uploads(handlers: Sequence[Any], limits: LimitSettings, recordings: int) -> Router:
+    """Handlers that may be sent so many recordings.
+
+    All handlers of a path belong into one router: each adds one of its own for OPTIONS.
+    """
 
     def too_large(request: Asked, error: HTTPException) -> Response[bytes]:
         if error.status_code != TooLarge.status:
             return handle_http_error(request, error)
-        most = f"{limits.voice_references} recordings of {limits.reference_bytes} bytes each"
+        many = f"{recordings} recordings of {limits.reference_bytes} bytes each"
+        most = many if recordings > 1 else f"a recording of {limits.reference_bytes} bytes"
         return handle_more_error(request, TooLarge(f"the body is larger than {most} (limits.reference_bytes)"))
 
-    # All handlers of a path stand in one router: each adds one of its own for OPTIONS.
-    uploads = Router(
+    return Router(
         path="/",
-        route_handlers=list(UPLOADS),
-        request_max_body_size=archive.largest_archive(limits),
+        route_handlers=list(handlers),
+        request_max_body_size=recordings * limits.reference_bytes + archive.OVERHEAD_BYTES,
         exception_handlers={HTTPException: too_large},
     )
-    return [*OTHERS, uploads]
 
 
 # Threads are used within the handlers: Litestar's sync_to_thread wraps one anew for every application (web/keys.py).
@@ -210,7 +217,7 @@ async def change(
     """Change what is told of a voice, or what it is called."""
     body = wire.decode(await request.body(), ChangeBody)
     made = await asyncio.to_thread(_change, speaker, audit, caller(request), voice_id, body)
-    _prepare(request, speaker, made)
+    prepare(request, speaker, made)
     return answer(VoiceEntry(**_entry(made)))
 
 
@@ -219,7 +226,7 @@ async def remove(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog], voice_id: FromPath[str]
 ) -> Response[bytes]:
     """Remove a voice and its recordings; what is being spoken by it goes on."""
-    await asyncio.to_thread(_remove, speaker, audit, caller(request), voice_id)
+    await asyncio.to_thread(discard, speaker, audit, caller(request), voice_id)
     return answer(VoiceDeleted(voice_id))
 
 
@@ -277,15 +284,15 @@ async def _add(
     request: Asked, speaker: Speaker, audit: AuditLog, action: str, make: Make, store: str
 ) -> Response[bytes]:
     """Keep a new voice and answer with the report on it; what its first request needs is worked out meanwhile."""
-    made, shown_as = await asyncio.to_thread(_keep, speaker, audit, caller(request), action, make, store)
-    _prepare(request, speaker, made)
+    made, shown_as = await asyncio.to_thread(keep, speaker, audit, caller(request), action, make, store)
+    prepare(request, speaker, made)
     return answer(shown_as)
 
 
-def _keep(
+def keep(
     speaker: Speaker, audit: AuditLog, actor: Actor, action: str, make: Make, store: str
 ) -> tuple[Voice, VoiceDetails]:
-    """What cannot be is refused before it is on record."""
+    """A new voice, and what is shown of it; what cannot be is refused before it is on record."""
     view = _view(speaker)
     speaker.voices.store(store)
     voice, clips = make(view)
@@ -307,7 +314,8 @@ def _change(speaker: Speaker, audit: AuditLog, actor: Actor, voice_id: str, body
         return details.put(speaker.voices, voice, made)
 
 
-def _remove(speaker: Speaker, audit: AuditLog, actor: Actor, voice_id: str) -> None:
+def discard(speaker: Speaker, audit: AuditLog, actor: Actor, voice_id: str) -> None:
+    """Remove the voice with this very id. Raises VoiceNotFound, or BadInput for one that stays."""
     view = _view(speaker)
     voice = details.exact(view, voice_id)
     details.check_changeable(voice)
@@ -346,7 +354,7 @@ def _review(speaker: Speaker, voice: Voice, clips: Mapping[str, bytes]) -> Refer
     return details.review(clips, settings.limits, voice.languages, spoken, settings.default_language)
 
 
-def _prepare(request: Asked, speaker: Speaker, voice: Voice) -> None:
+def prepare(request: Asked, speaker: Speaker, voice: Voice) -> None:
     """Begin with what the first request for a voice would wait for; nobody waits for it here."""
     # The application keeps the task: the event loop alone would let it be collected half done.
     running: set[asyncio.Task[None]] = request.app.state.setdefault("voices_in_preparation", set())

@@ -77,13 +77,15 @@ def test_without_keys_nobody_needs_one(open_app: Guarded, authorization: str | N
         ({"host": "more"}, False),
     ],
 )
-def test_without_keys_foreign_pages_do_not_administer(open_app: Guarded, headers: dict[str, str], open_: bool) -> None:
-    answer = open_app.http.get(f"{open_app.url}/admin", headers=headers)
-    if open_:
-        assert answer.text == "local"
-    else:
-        assert "keys add" in refused(answer, 403, "foreign_page")
-    assert open_app.http.get(f"{open_app.url}/speech", headers=headers).status_code == 200
+def test_without_keys_foreign_pages_change_nothing(open_app: Guarded, headers: dict[str, str], open_: bool) -> None:
+    for route in ("admin", "voices"):
+        answer = open_app.http.get(f"{open_app.url}/{route}", headers=headers)
+        if open_:
+            assert answer.text == "local"
+        else:
+            assert "keys add" in refused(answer, 403, "foreign_page")
+    for route in ("speech", "discovery"):
+        assert open_app.http.get(f"{open_app.url}/{route}", headers=headers).status_code == 200
 
 
 def test_the_first_key_closes_the_server_and_the_last_one_opens_it(app: Guarded) -> None:

@@ -262,7 +262,7 @@ def post_processors(context):
 """
 
 
-@pytest.mark.parametrize("does", ["raise ValueError('over')", "time.sleep(30)"])
+@pytest.mark.parametrize("does", ["raise ValueError('over')", "time.sleep(30)", "raise SystemExit(3)"])
 def test_a_plugin_that_fails_at_the_first_piece_is_a_500_with_its_name(tmp_path: Path, does: str) -> None:
     with running(local(tmp_path, odd=CHAINED.replace("AT", "1").replace("DOES", does))) as server:
         http = server.http()
@@ -328,6 +328,26 @@ def test_models_are_loaded_switched_and_unloaded_while_requests_run(tmp_path: Pa
     with running(settings) as server:
         found = {one["id"]: one for one in server.http().get("/v1/admin/models").json()["data"]}
         assert found["other"]["serving"]
+
+
+def test_a_switch_that_would_leave_the_server_without_its_default_voice_is_refused(tmp_path: Path) -> None:
+    import msgspec
+
+    from more_server.testing import tiny_xtts
+
+    tiny_xtts(tmp_path / "models" / "tiny")
+    settings = msgspec.structs.replace(nano_settings(tmp_path, threads=1), default_voice="linden+rowan")
+    with running(settings) as server:
+        http = server.http()
+        answer = http.post("/v1/admin/plugins/more_voice_folder/disable")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "name")
+        assert len(say(http)) > 10_000
+        assert http.post("/v1/admin/models/tiny/switch").status_code == 200
+    with running(msgspec.structs.replace(settings, model="nano")) as server:
+        answer = server.http().post("/v1/admin/models/tiny/switch")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "model")
+        found = {one["id"]: one for one in server.http().get("/v1/admin/models").json()["data"]}
+        assert (found["tiny"]["loaded"], found["nano"]["serving"]) == (False, True)
 
 
 def _until_unloaded(http: httpx.Client, model: str) -> dict[str, Any]:
