@@ -117,7 +117,7 @@ class TextStream:
         return _Verdict.MAYBE if says_on else _Verdict.SURE
 
     def _goes_on(self, dot: int, following: str) -> bool:
-        """Whether the full stop belongs to the word before it: an abbreviation, an initial, an ordinal, a list number."""
+        """Whether the full stop belongs to the word before it: an abbreviation, an initial, an ordinal, an item."""
         before = self._text[max(0, dot - 40) : dot]
         word = re.split(r"\s", before)[-1].lstrip(_OPENERS)
         if _NUMBER.fullmatch(word):
