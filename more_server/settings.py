@@ -28,7 +28,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     shutdown_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     """Seconds that running streams may take to end after SIGTERM."""
     cors_origins: tuple[str, ...] = ("*",)
-    """Origins whose pages may call the API from a browser; without a key, changes are for the server's own pages alone."""
+    """Origins whose pages may call the API from a browser; without a key, only the server's own pages may change it."""
     allow_open: bool = False
     """Bind an address that other machines reach although there is no key: everyone there may do everything."""
     open_discovery: bool = True
