@@ -84,7 +84,7 @@ def _lines(struct: type[msgspec.Struct]) -> dict[str, str]:
         return {}
     assert isinstance(tree, ast.ClassDef)
     return {
-        ast.unparse(field.target): str(line.value.value)
+        ast.unparse(field.target): " ".join(str(line.value.value).split())
         for field, line in itertools.pairwise(tree.body)
         if isinstance(field, ast.AnnAssign) and isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
     }

@@ -85,6 +85,7 @@ def nano_settings(data_dir: Path, **engine: object) -> Settings:
         data_dir=data_dir,
         log_level="error",
         prepare_voices=False,
+        plugins={"more_wyoming": {"enabled": False}},  # its port is one for all servers of a machine
         engine=EngineSettings(device="cpu", **engine),  # type: ignore[arg-type]
         limits=LimitSettings(text_characters=5000, body_bytes=65_536),
     )
