@@ -207,7 +207,7 @@ def _bandwidth(power: Power) -> int:
 
 def _clipped(samples: Samples, peak: float) -> float:
     """Share of samples in runs of CLIPPED_RUN or more at one extreme."""
-    if not peak:
+    if peak <= CLIPPED_STEP:  # a step of 16 bits: quieter than that nothing can be clipped, and both extremes are one
         return 0.0
     count = 0
     for extreme in (samples >= peak - CLIPPED_STEP, samples <= CLIPPED_STEP - peak):

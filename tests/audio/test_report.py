@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -205,6 +205,8 @@ def test_languages_are_as_declared(speech: Samples) -> None:
 # -- whatever comes
 
 
+@example(np.full(3, 6e-28, np.float32), 8_000)
+@example(np.full(3, 2.0**-15, np.float32), 8_000)
 @given(
     arrays(np.float32, st.integers(1, 5000), elements=st.floats(-16, 16, width=32)),
     st.sampled_from([8_000, 24_000, 44_100]),
