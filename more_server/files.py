@@ -12,6 +12,8 @@ from typing import IO
 
 from more_server.errors import StorageError
 
+LOCK_SECONDS = 5.0
+"""How long a writer of a small file waits for another one."""
 LOCK_STEP_SECONDS = 0.01
 """Between two tries for a lock: a voice of two clips is written in about as much."""
 
@@ -111,6 +113,18 @@ def write_file(path: Path, content: bytes, *, private: bool = False) -> None:
     finally:
         stage.unlink(missing_ok=True)
     _sync_entry(path.parent)
+
+
+def keep_file(path: Path, content: bytes, *, private: bool = False) -> None:
+    """`write_file`, after what killed writers of the file left was swept. Raises StorageError.
+
+    Only the holder of its lock may call this.
+    """
+    sweep(path)
+    try:
+        write_file(path, content, private=private)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _sync(folder: Path) -> None:

@@ -8,18 +8,16 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from more_server.errors import BadInput, KeyNotFound, KeysUnreadable, StorageError, allowed, shown
-from more_server.files import locked
+from more_server.files import LOCK_SECONDS, keep_file, locked
 from more_server.settings import Settings
 
 Scope = Literal["speech", "voices", "admin"]
@@ -32,8 +30,6 @@ NO_DIGEST = "0" * 64
 
 NAME_CHARACTERS = 64
 FLUSH_SECONDS = 60.0
-PATIENCE_SECONDS = 5.0
-"""Longest wait for another process that writes the same file; each holds it for milliseconds."""
 
 Rate = Annotated[int, Meta(ge=1, le=100_000)]
 Concurrency = Annotated[int, Meta(ge=1, le=10_000)]
@@ -194,7 +190,7 @@ class KeyRing:
 
     def add(self, key: Key) -> None:
         """Keep a key of `new_key`. Raises BadInput where nobody could administer the server then; StorageError."""
-        with _alone(self._path):
+        with locked(self._path, seconds=LOCK_SECONDS):
             keys = self._fresh()
             if not any("admin" in other.scopes for other in (*keys.values(), key)):
                 raise BadInput(
@@ -211,7 +207,7 @@ class KeyRing:
 
         Raises KeyNotFound; BadInput where nobody could administer the server then, or everybody; StorageError.
         """
-        with _alone(self._path):
+        with locked(self._path, seconds=LOCK_SECONDS):
             keys = self._fresh()
             key = keys.pop(key_id, None)
             if key is None:
@@ -249,10 +245,11 @@ class KeyRing:
         if used == self._flushed:
             return
         # A file of its own: the command line never waits for the server, nor the server for it.
-        with _alone(self._used_path):
+        with locked(self._used_path, seconds=LOCK_SECONDS):
             keys = self._current()
             latest = _latest(self._stored_uses(), used)
-            _write_private(self._used_path, msgspec.json.encode({key: latest[key] for key in latest if key in keys}))
+            content = msgspec.json.encode({key: latest[key] for key in latest if key in keys})
+            keep_file(self._used_path, content, private=True)
         self._flushed = used
 
     def _current(self) -> Mapping[str, Key]:
@@ -310,7 +307,7 @@ class KeyRing:
 
     def _write(self, keys: Iterable[Key]) -> None:
         content = msgspec.json.encode(KeyFile(tuple(keys)))
-        _write_private(self._path, msgspec.json.format(content, indent=2) + b"\n")
+        keep_file(self._path, msgspec.json.format(content, indent=2) + b"\n", private=True)
         self._current()  # from now on the file is known, and its loss noticed
 
     def _stored_uses(self) -> dict[str, int]:
@@ -334,43 +331,3 @@ def _signature(status: os.stat_result) -> tuple[int, int, int]:
 
 def _latest(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {key: max(one.get(key, 0), other.get(key, 0)) for key in (*one, *other)}
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the right to write a file, waiting a little for another process that does. Raises StorageError."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    with ExitStack() as held:
-        while True:
-            try:
-                held.enter_context(locked(path))
-                break
-            except StorageError as error:
-                if not isinstance(error.__cause__, BlockingIOError) or time.monotonic() > until:
-                    raise
-            time.sleep(0.02)
-        yield
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Replace a file atomically and durably, for its owner's eyes alone from the first byte on. Raises StorageError.
-
-    Only the holder of its lock may call this: the stage has one name, so a killed writer leaves one at most.
-    """
-    stage = path.with_name(f".{path.name}.partial")
-    try:
-        stage.unlink(missing_ok=True)
-        with os.fdopen(os.open(stage, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        stage.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        with suppress(OSError):
-            stage.unlink()
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error

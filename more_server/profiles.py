@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from more_server.errors import BadInput, SettingsError, StorageError, allowed, shown
-from more_server.files import locked, write_file
+from more_server.errors import BadInput, SettingsError, allowed, shown
+from more_server.files import LOCK_SECONDS, keep_file, locked
 from more_server.registry import Snapshot
 from more_server.speech import Profile
 
@@ -97,11 +97,7 @@ class ProfileBook:
         return profile
 
     def _write(self, change: Callable[[dict[str, Made]], dict[str, Made]]) -> None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with locked(self._path):
-                changed = change(self.made)
-                write_file(self._path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
-        except OSError as error:
-            raise StorageError(f"{self._path} cannot be written: {error.strerror or error}") from error
+        with locked(self._path, seconds=LOCK_SECONDS):
+            changed = change(self.made)
+            keep_file(self._path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
         self.made = changed

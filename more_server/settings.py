@@ -136,7 +136,7 @@ RELOADABLE = frozenset(
     "default_voice default_quality default_language voice_store plugin_dir plugin_seconds plugins limits".split()  # noqa: SIM905
 )
 """Settings that a reload takes up; the others wait for the next start."""
-DEFAULT, VARIABLE, COMMAND_LINE = "default", "variable", "command line"
+DEFAULT, COMMAND_LINE = "default", "command line"
 
 
 class Loaded(msgspec.Struct, frozen=True):

@@ -282,17 +282,17 @@ def test_a_file_that_is_gone_lets_nobody_in(ring: KeyRing, file: Path) -> None:
     assert ring.authenticate(secret) == key
 
 
-def test_a_file_that_cannot_be_written(ring: KeyRing, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written(ring: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
     key, secret = made(ring)
-    (tmp_path / "admin" / ".keys.json.partial").mkdir()
-    with pytest.raises(StorageError, match=r"keys\.json cannot be written"):
+    monkeypatch.setattr("more_server.files.os.fsync", lambda _: Path("/nowhere").stat())
+    with pytest.raises(StorageError, match=r"keys\.json cannot be written: No such file"):
         made(ring)
     assert ring.authenticate(secret) == key
     assert ring.all() == [key]
 
 
 def test_one_writer_waits_for_another(ring: KeyRing, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("more_server.keys.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("more_server.keys.LOCK_SECONDS", 0.1)
     with locked(file), pytest.raises(StorageError, match="another process is writing"):
         made(ring)
     made(ring)

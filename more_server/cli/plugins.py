@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from cyclopts import App
 
-from more_server.cli.output import console, quiet, settings, table
+from more_server.cli.output import console, settings, table
+from more_server.cli.output import registry as opened
 from more_server.errors import BadInput
 from more_server.settings import Settings
 
@@ -33,7 +34,7 @@ KINDS = {
 @app.command(name="list")
 def list_plugins() -> None:
     """Show the plugins, whether they are enabled, what they offer, and what they failed with."""
-    registry = _registry(settings())
+    registry = opened(settings())
     made = table("plugin", "state", "version", "offers", "from")
     for row in registry.rows():
         made.add_row(row.name, row.state, row.version, " ".join(row.hooks), row.origin)
@@ -51,7 +52,7 @@ def show(name: str, /) -> None:
     name
         A name of `more-server plugins list`.
     """
-    row = _registry(settings()).row(name)
+    row = opened(settings()).row(name)
     out = console()
     offers = f"; it offers {', '.join(row.hooks)}" if row.hooks else ""
     out.print(f"{f'{row.name} {row.version}'.strip()}: {row.state}, from {row.origin}{offers}")
@@ -77,7 +78,7 @@ def enable(name: str, /) -> None:
         A name of `more-server plugins list`.
     """
     loaded = settings()
-    registry = _registry(loaded)
+    registry = opened(loaded)
     with _recorded(loaded, registry, "plugins.enable", name, {}):
         registry.enable(name)
     console().print(f"{name} is enabled. {_taken_up(loaded)}")
@@ -93,7 +94,7 @@ def disable(name: str, /) -> None:
         A name of `more-server plugins list`.
     """
     loaded = settings()
-    registry = _registry(loaded)
+    registry = opened(loaded)
     with _recorded(loaded, registry, "plugins.disable", name, {}):
         registry.disable(name)
     console().print(f"{name} is disabled. {_taken_up(loaded)}")
@@ -111,7 +112,7 @@ def set_(name: str, /, *values: str) -> None:
         Each as setting=value, such as target_lufs=-18; setting= alone takes a change back.
     """
     loaded = settings()
-    registry = _registry(loaded)
+    registry = opened(loaded)
     fields = {field.name: field for field in described(registry.row(name).schema)}
     changes = dict(_parsed(pair, fields) for pair in values)
     if not changes:
@@ -191,15 +192,6 @@ def _parsed(pair: str, fields: Mapping[str, Field]) -> tuple[str, Any]:
     if set(read) != {"value"} or (is_text and not isinstance(read["value"], str)):
         return name, value
     return name, read["value"]
-
-
-def _registry(loaded: Settings) -> "Registry":
-    from more_server.registry import Registry
-
-    quiet(loaded)
-    registry = Registry(loaded)
-    registry.open(None)
-    return registry
 
 
 @contextmanager

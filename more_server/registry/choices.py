@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from more_server.errors import SettingsError, StorageError
-from more_server.files import locked, write_file
+from more_server.errors import SettingsError
+from more_server.files import LOCK_SECONDS, keep_file, locked
 
 
 class Choice(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -35,11 +35,7 @@ class Choices:
 
     def write(self, name: str, choice: Choice) -> None:
         """Keep the choice for one plugin. Raises StorageError."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with locked(self._path):
-                choices = self.read() | {name: choice}
-                # Secrets of plugins are in it.
-                write_file(self._path, msgspec.json.format(msgspec.json.encode(choices), indent=2), private=True)
-        except OSError as error:
-            raise StorageError(f"{self._path} cannot be written: {error.strerror or error}") from error
+        with locked(self._path, seconds=LOCK_SECONDS):
+            choices = self.read() | {name: choice}
+            # Secrets of plugins are in it.
+            keep_file(self._path, msgspec.json.format(msgspec.json.encode(choices), indent=2), private=True)

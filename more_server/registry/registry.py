@@ -23,7 +23,7 @@ from more_server.hookspecs import Context, Server
 from more_server.registry import settings as fields
 from more_server.registry.choices import Choice, Choices
 from more_server.registry.discover import Found, discover
-from more_server.registry.plugin import Offers, Plugin, new_manager, register
+from more_server.registry.plugin import Plugin, new_manager, register
 from more_server.registry.snapshot import Snapshot, merge
 from more_server.settings import Settings, bundled_dir
 
@@ -298,4 +298,4 @@ def _check_names(tables: Mapping[str, Any], names: Iterable[str]) -> None:
             raise SettingsError(f"plugins.{name}: there is no such plugin; {hint}")
 
 
-__all__ = ("Offers", "Registry", "Row")
+__all__ = ("Registry", "Row")
