@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
+# Here, not where they are used: of its first importers on several threads one gets half a module.
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
 from more_server import errors, files
 from more_voice_object_store.words import details, in_words, lacks_bucket
 
@@ -114,8 +117,6 @@ class Session:
 
     def create(self, key: str, content: bytes) -> bool:
         """Keep an object where there is none; False where there is one."""
-        from obstore.exceptions import AlreadyExistsError
-
         with self._request():
             try:
                 self._store.put(key, content, mode="create")
@@ -128,8 +129,6 @@ class Session:
 
         In a folder the tag does not count: hold the lock.
         """
-        from obstore.exceptions import PreconditionError
-
         mode: Any = "overwrite" if self._bucket.folder else msgspec.json.decode(tag)
         with self._request():
             try:
@@ -178,8 +177,6 @@ class Session:
 
     @contextmanager
     def _request(self) -> Iterator[None]:
-        from obstore.exceptions import BaseError
-
         self._check_time()
         try:
             yield

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from obstore.exceptions import BaseError
+from obstore.store import from_url
+
 from more_server import errors
 from more_voice_object_store.bucket import Bucket
 
@@ -25,9 +28,6 @@ def connected(settings: "Settings") -> Bucket:
     """The bucket, or the part of one, that the settings name. Raises BadInput naming the setting."""
     # The library panics, past every handler of errors, over an endpoint that is no URL and over control characters.
     _check(settings)
-    from obstore.exceptions import BaseError
-    from obstore.store import from_url
-
     scheme = settings.url.partition(":")[0]
     seconds = settings.timeout_seconds / 2
     try:

@@ -1,0 +1,14 @@
+"""The server that every client is pointed at."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.web.conftest import Server, nano_settings, running
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server with the bundled nano for all clients that leave it as they found it."""
+    with running(nano_settings(tmp_path_factory.mktemp("clients"), threads=1)) as made:
+        yield made
