@@ -1,6 +1,6 @@
 """MORE: a speech server worth living in. These names are what plugins may import."""
 
-from more_server import errors, files, voice_toml
+from more_server import errors, files, leaving, voice_toml
 from more_server.hookspecs import Context, Listing, Server, Service, VoiceStore, hookimpl
 from more_server.speech import (
     Audio,
@@ -42,5 +42,6 @@ __all__ = (
     "errors",
     "files",
     "hookimpl",
+    "leaving",
     "voice_toml",
 )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import uvicorn
 from litestar import Litestar, Request, Response, Router
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
@@ -33,6 +34,7 @@ from more_server.web import (
     plugins,
     profiles,
     speech,
+    stream,
     voices,
 )
 from more_server.web.access import Access, handle_not_authenticated
@@ -40,6 +42,7 @@ from more_server.web.errors import add_request_id, handle_bug, handle_http_error
 
 HANDLERS = (
     speech.speech,
+    stream.speech_stream,
     listings.list_models,
     listings.get_model,
     *custom_voices.HANDLERS,
@@ -93,6 +96,21 @@ def create_app(
     now, for a reload, and tells where they come from; without it they stay as they are.
     """
     return App(create_speaker(settings), on_started, reread or (lambda: Loaded(settings, {})))
+
+
+def web_server(application: "App", settings: Settings) -> uvicorn.Server:
+    """What serves an application; its run() takes the sockets that it listens on."""
+    config = uvicorn.Config(
+        application,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(settings.server.shutdown_seconds),
+        ws_max_size=settings.limits.body_bytes,
+        ws_per_message_deflate=False,  # audio does not get smaller by it, only later
+    )
+    return uvicorn.Server(config)
 
 
 class App:

@@ -21,14 +21,24 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks a function of a plugin as the implementation of the hook of its name."""
 
 
-class TextStream(Protocol):
-    """One text that arrives in pieces, cut where it can be spoken before the rest is there."""
+class Talk(Protocol):
+    """Text that arrives in pieces, spoken while it is still being written."""
 
-    def feed(self, piece: str) -> list[str]:
-        """Take a piece of any size and give the stretches that it completes, often none."""
+    characters: int
+    """Of all text so far."""
+    utterance: Utterance | None
+    """What is being spoken, or was last."""
+    text: str
+    """The same as it was written."""
 
-    def finish(self) -> list[str]:
-        """Give the rest; then another text can begin."""
+    def add(self, text: str) -> None:
+        """More text, cut anywhere: inside a word, too."""
+
+    def end(self) -> None:
+        """There is no more text."""
+
+    def speak(self) -> AsyncGenerator[Audio, None]:
+        """Audio of it all, once; leaving the iterator stops the work. Raises BadInput and its kin."""
 
 
 class Server(Protocol):
@@ -44,13 +54,13 @@ class Server(Protocol):
         """Audio of an utterance as it is made, post-processed. Leaving the iterator stops the work."""
 
     def spoken(self, request: SpeechRequest, request_id: str, format_name: str) -> AsyncGenerator[bytes, None]:
-        """Encoded audio of a request as it is made: mp3, opus, aac, flac, wav or pcm."""
+        """Encoded audio of a request as it is made: mp3, opus, aac, flac, wav or pcm. Writes the log line."""
 
-    def text_stream(self, language: str = "") -> TextStream:
-        """For text that arrives in pieces: `feed(piece)` gives what can be spoken of it, `finish()` the rest.
+    def talk(self, request: SpeechRequest, request_id: str) -> Talk:
+        """For text that arrives in pieces; that of the request is not looked at. It is spoken sentence by sentence."""
 
-        Any tag of the language will do; the server's own where it is empty or unknown.
-        """
+    def languages(self) -> tuple[str, ...]:
+        """What the model that serves speaks, such as `en` or `zh-cn`."""
 
     def all_voices(self) -> list[Voice]:
         """Every voice, in order of id. Blocks."""

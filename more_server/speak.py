@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
 
-import numpy as np
+import msgspec
 import structlog
 
-from more_server.audio.encode import encode_file, make_encoder
+from more_server.audio.encoded import encoded, encoded_whole
 from more_server.chain import Chain, Piece
 from more_server.engine.engine import LOADING_RETRY_SECONDS, Engine
 from more_server.errors import (
@@ -25,6 +25,7 @@ from more_server.errors import (
 from more_server.fleet import Fleet, LoadedModel, unknown_model
 from more_server.profiles import QUALITY_OF_MODEL, ProfileBook
 from more_server.registry import Escaped, Hung, Registry, Snapshot, awaited_within
+from more_server.report import UNFINISHED, Report
 from more_server.settings import Settings
 from more_server.speech import (
     EMPTY,
@@ -37,6 +38,7 @@ from more_server.speech import (
     Voice,
     VoiceLatents,
 )
+from more_server.talk import Talk
 from more_server.text import LANGUAGES, SAMPLES, TextStream, normalise, resolve_language, split
 from more_server.voiceprints import Voiceprints
 from more_server.voices import Shares, VoiceLibrary, mixed_voice
@@ -157,12 +159,12 @@ class Speaker:
                 language=language,
                 profile=profile,
                 speed=profile.speed * request.speed,
-                # 53 bits: what a JavaScript client can send back unchanged.
-                seed=secrets.randbits(53) if request.seed is None else request.seed,
+                seed=_seed(request),
                 model=model.lease,
                 sample_rate=model.engine.config.output_sample_rate,
                 seconds_per_code=model.engine.config.seconds_per_code,
                 whole=request.whole,
+                continues=request.continues,
                 post_processors=await self._measured(model, shares, chain),
             )
         finally:
@@ -174,6 +176,9 @@ class Speaker:
             raise BadInput("input is empty; send the text to speak", param="input")
         if len(text) > limit:
             raise BadInput(f"input has {len(text)} characters; at most {limit} are allowed", param="input")
+        self._check_numbers(request)
+
+    def _check_numbers(self, request: SpeechRequest) -> None:
         if not SPEED_RANGE[0] <= request.speed <= SPEED_RANGE[1]:
             raise BadInput(f"speed must be between {SPEED_RANGE[0]} and {SPEED_RANGE[1]}", param="speed")
         if request.seed is not None and not 0 <= request.seed < 2**SEED_BITS:
@@ -238,12 +243,18 @@ class Speaker:
             raise BadInput("input holds nothing that can be spoken: no letter and no digit", param="input")
         return segments
 
-    def text_stream(self, language: str = "") -> TextStream:
-        """Cuts text that arrives in pieces; in the default language where this one is unknown."""
-        wishes = (language, self.settings.default_language, LANGUAGES[0])
-        return TextStream(next(found for wish in wishes if (found := resolve_language(wish))))
+    async def splitter(self, request: SpeechRequest) -> TextStream:
+        """Cuts the text of a request that arrives in pieces, which says all but the text itself. Raises BadInput."""
+        self._check_numbers(request)
+        self.profile(request, self.registry.snapshot)
+        model = self._model(request)
+        return TextStream(self._language(request, mixed_voice(await self._voice(request, model)), model))
 
     # -- voices
+
+    def languages(self) -> tuple[str, ...]:
+        """What the model that serves speaks."""
+        return self.engine.config.languages
 
     def all_voices(self) -> list[Voice]:
         """Every voice, in order of id, those of the serving model included. Blocks."""
@@ -299,7 +310,7 @@ class Speaker:
 
     async def speak(self, utterance: Utterance) -> AsyncGenerator[Audio, None]:
         """Audio of an utterance as it is made. Leaving the iterator stops the work. Raises PluginFailure."""
-        engine, rate = self.fleet.leased(utterance.model).engine, utterance.sample_rate
+        engine, rate, silent = self.fleet.leased(utterance.model).engine, utterance.sample_rate, True
         chain = Chain(utterance, rate)
         await self._worked(chain, chain.begin)
         async with aclosing(engine.generate(utterance)) as chunks:
@@ -308,9 +319,13 @@ class Speaker:
                 if audio.guards and not pieces:
                     yield Audio(EMPTY, rate, audio.guards)
                 for number, (samples, ends_segment) in enumerate(pieces):
+                    silent = False
                     yield Audio(samples, rate, () if number else audio.guards, ends_segment)
         for samples, ends_segment in await self._worked(chain, chain.finish):
+            silent = False
             yield Audio(samples, rate, (), ends_segment)
+        if silent:  # post-processors have left nothing: a file all the same
+            yield Audio(EMPTY, rate, (), ends_segment=True)
 
     async def _worked(self, chain: Chain, work: Callable[[], list[Piece]]) -> list[Piece]:
         """What a chain gives; plugins' code runs on a thread, where it can neither stop the others nor hang them."""
@@ -333,20 +348,27 @@ class Speaker:
     async def spoken(self, request: SpeechRequest, request_id: str, format_name: str) -> AsyncGenerator[bytes, None]:
         """Encoded audio of a request, as early as the codec lets it out; of a whole one, a file in one piece.
 
-        Raises as `resolve` and `speak` do.
+        Writes the log line. Raises as `resolve` and `speak` do.
         """
-        utterance = await self.resolve(request, request_id)
-        if utterance.whole:
-            pieces = [audio.samples async for audio in self.speak(utterance)]
-            yield await asyncio.to_thread(encode_file, np.concatenate(pieces), utterance.sample_rate, format_name)
-            return
-        with make_encoder(format_name, utterance.sample_rate) as encoder:
-            async with aclosing(self.speak(utterance)) as chunks:
-                async for audio in chunks:
-                    if data := encoder.feed(audio.samples):
-                        yield data
-            if data := encoder.finish():
-                yield data
+        report, outcome = Report(request_id, request.door, request.user_agent), UNFINISHED
+        report.asked(request.text)
+        try:
+            utterance = await self.resolve(request, request_id)
+            report.resolved(utterance)
+            encode = encoded_whole if utterance.whole else encoded
+            async with aclosing(encode(report.watched(self.speak(utterance)), format_name)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            outcome = report.outcome
+        except MoreError as error:
+            outcome = error.code
+            raise
+        finally:
+            report.end(outcome)
+
+    def talk(self, request: SpeechRequest, request_id: str) -> Talk:
+        """For text that arrives in pieces; that of the request is not looked at."""
+        return Talk(self, msgspec.structs.replace(request, seed=_seed(request)), request_id)
 
     def check_ready(self) -> None:
         """Raises ModelLoading or Unavailable until requests can be spoken."""
@@ -356,3 +378,8 @@ class Speaker:
                 state.failure or "the model is still loading; it will be ready in a moment",
                 retry_after=LOADING_RETRY_SECONDS,
             )
+
+
+def _seed(request: SpeechRequest) -> int:
+    # 53 bits: what a JavaScript client can send back unchanged.
+    return secrets.randbits(53) if request.seed is None else request.seed

@@ -144,6 +144,14 @@ class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     whole: bool = False
     """Nobody listens before the end: what can be done better with all of the audio at hand is done so."""
+    before: str = ""
+    """What was spoken just before, where the text is a part of a longer one: it helps to tell the language."""
+    continues: bool = False
+    """More will follow it, so that the pause at its end is one between sentences."""
+    door: str = ""
+    """Front door that it came by, for the log, such as `http`."""
+    user_agent: str = ""
+    """What the client calls itself, for the log."""
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -180,6 +188,8 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True):
     """Of the model that speaks it."""
     whole: bool = False
     """Nobody listens before the end."""
+    continues: bool = False
+    """More of the same text will follow in another utterance."""
     post_processors: tuple["PostProcessing", ...] = ()
     """What its audio goes through, in order."""
 

@@ -55,7 +55,8 @@ def _setting_rows(struct: type[msgspec.Struct], prefix: str) -> list[str]:
 
 def speech_fields() -> str:
     """Fields of `POST /v1/audio/speech`."""
-    described = _lines("more_server/web/wire.py", "SpeechBody")
+    wire = "more_server/web/wire.py"
+    described = _lines(wire, "SpeechBody") | _lines(wire, "SpeechOptions")
     return "\n".join(["| field | |", "|---|---|", *(f"| `{name}` | {line} |" for name, line in described.items())])
 
 
@@ -67,7 +68,8 @@ def routes_table(*, admin: bool = False) -> str:
     for handler in HANDLERS:
         if any(path.startswith("/v1/admin") for path in handler.paths) is not admin:
             continue
-        method = min(handler.http_methods)  # a set: GET before HEAD, whatever its order
+        methods = getattr(handler, "http_methods", {"WebSocket"})
+        method = min(methods)  # a set: GET before HEAD, whatever its order
         paths = "<br>".join(f"`{method} {re.sub(':(path|str)', '', path)}`" for path in sorted(handler.paths))
         rows.append(f"| {paths} | {(handler.fn.__doc__ or '').strip().splitlines()[0]} |")
     return "\n".join(rows)

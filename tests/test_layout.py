@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # The server, lowest layer first. A unit is a module of more_server or a package in it with all that is inside.
 LAYERS = (
     ("errors", "speech", "settings"),
-    ("files", "voice_toml", "logs", "text", "audio", "hookspecs"),
+    ("files", "voice_toml", "logs", "text", "audio", "hookspecs", "report", "leaving"),
     ("registry", "xtts", "keys", "audit"),
-    ("engine", "models", "voices", "profiles", "chain"),
+    ("engine", "models", "voices", "profiles", "chain", "talk"),
     ("fleet",),
     ("voiceprints",),
     ("speak", "services", "jobs", "voicebank"),
@@ -34,7 +34,7 @@ BESIDE = {
     ("cli", "app"),  # `serve` runs what app.py wires
 }
 # In more_server/__init__.py: what plugins see, so nothing but the words and the errors.
-FRONT = {"errors", "files", "hookspecs", "speech", "voice_toml"}
+FRONT = {"errors", "files", "hookspecs", "leaving", "speech", "voice_toml"}
 
 WITHOUT_TORCH = ("scheduler", "slots", "sequence", "guards", "breaker")
 USERS_OF_COQUI = {"more_server/xtts/load.py", "more_server/xtts/torchaudio_shim.py"}
@@ -79,7 +79,9 @@ class Source:
 
 
 def sources(root: Path, *folders: str) -> list[Source]:
-    return [Source(root, path) for folder in folders for path in sorted((root / folder).rglob("*.py"))]
+    paths = [path for folder in folders for path in sorted((root / folder).rglob("*.py"))]
+    # Not what tests/clients/install.py fetched.
+    return [Source(root, path) for path in paths if not any(part[0] == "." for part in path.relative_to(root).parts)]
 
 
 def unit(module: str) -> str:

@@ -43,13 +43,15 @@ def quiet(loaded: Settings) -> None:
     logs.configure("warning", loaded.log_format)
 
 
-def console() -> Console:
-    """Standard output; where it is no terminal, plain text in lines wide enough for a pipe.
+def console(*, stderr: bool = False) -> Console:
+    """Standard output, or error; where it is no terminal, plain text in lines wide enough for a pipe.
 
     Without markup: names and descriptions come from files, and their brackets are theirs.
     """
-    made = Console(highlight=False, soft_wrap=True, markup=False)
-    return made if made.is_terminal else Console(highlight=False, soft_wrap=True, markup=False, width=200)
+    made = Console(highlight=False, soft_wrap=True, markup=False, stderr=stderr)
+    if made.is_terminal:
+        return made
+    return Console(highlight=False, soft_wrap=True, markup=False, stderr=stderr, width=200)
 
 
 def table(*columns: str) -> Table:

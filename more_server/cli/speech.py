@@ -2,16 +2,13 @@
 
 import asyncio
 import socket
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from more_server.cli.output import console, settings
-from more_server.errors import BadInput, MoreError, SettingsError, StorageError
+from more_server.errors import MoreError, SettingsError
 from more_server.settings import COMMAND_LINE, Loaded, Settings, read
 from more_server.speech import SpeechRequest
 
@@ -80,9 +77,7 @@ def _check_reach(loaded: Settings) -> None:
 
 
 def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded]) -> None:
-    import uvicorn
-
-    from more_server.app import create_app
+    from more_server.app import create_app, web_server
 
     failures: list[BaseException] = []
 
@@ -95,15 +90,7 @@ def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded
         name = f"[{host}]" if ":" in host else host
         console().print(f"MORE is ready: http://{name}:{port}/v1/audio/speech")
 
-    config = uvicorn.Config(
-        create_app(loaded, started, reread),
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(loaded.server.shutdown_seconds),
-    )
-    server = uvicorn.Server(config)
+    server = web_server(create_app(loaded, started, reread), loaded)
     server.run(sockets=[listening])
     for failure in failures:
         if isinstance(failure, MoreError):
@@ -115,21 +102,27 @@ def say(
     text: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("speech.mp3"),
+    output: Annotated[str, Parameter(name=["--output", "-o"], allow_leading_hyphen=True)] = "speech.mp3",
+    audio_format: Annotated[str | None, Parameter(name="--format")] = None,
     voice: str | None = None,
     quality: str | None = None,
     language: str | None = None,
     speed: float = 1.0,
     seed: int | None = None,
 ) -> None:
-    """Speak a text into a file, without a server.
+    """Speak a text, without a server.
+
+    What another program writes is spoken while it goes on writing, such as
+    `some-model | more-server say - -o - | aplay`.
 
     Parameters
     ----------
     text
-        What to say; "-" reads it from standard input.
+        What to say; "-" reads it from standard input, sentence by sentence.
     output
-        File to write; its ending chooses the format: .mp3 .opus .aac .flac .wav .pcm
+        File to write; "-" is standard output, as soon as there is audio.
+    audio_format
+        mp3, opus, aac, flac, wav or pcm; else the ending of the file says it, and standard output is wav.
     voice
         A voice's id or alias; `more-server voices list` shows them.
     quality
@@ -142,50 +135,19 @@ def say(
         The same seed says it the same way again.
     """
     from more_server import logs
-    from more_server.audio.encode import find_format
+    from more_server.cli.say import Target, spoken
 
     loaded = settings()
     logs.configure("warning", loaded.log_format)
-    audio_format = find_format(output.suffix.removeprefix("."))
-    if not output.parent.is_dir():
-        raise BadInput(f"{output.parent} is not a folder")
-    if output.is_dir():
-        raise BadInput(f"{output} is a folder; name the file to write")
+    target = Target.named(output, audio_format)
     request = SpeechRequest(
-        text=sys.stdin.read() if text == "-" else text,
+        text="" if text == "-" else text,
         voice=voice,
         quality=quality,
         language=language,
         speed=speed,
         seed=seed,
-        whole=True,
+        whole=text != "-" and not target.streams,
+        door="say",
     )
-    asyncio.run(_say(loaded, request, output, audio_format.name))
-
-
-async def _say(loaded: Settings, request: SpeechRequest, output: Path, format_name: str) -> None:
-    import numpy as np
-
-    from more_server.app import create_speaker
-    from more_server.audio.encode import encode_file
-    from more_server.files import write_file
-
-    speaker = create_speaker(loaded)
-    speaker.engine.start()
-    try:
-        await speaker.open()
-        started = time.monotonic()
-        utterance = await speaker.resolve(request, "say")
-        pieces = [audio async for audio in speaker.speak(utterance)]
-        took = time.monotonic() - started
-    finally:
-        await speaker.fleet.stop()
-    samples, rate = np.concatenate([piece.samples for piece in pieces]), pieces[0].sample_rate
-    try:
-        write_file(output, encode_file(samples, rate, format_name))
-    except OSError as error:
-        raise StorageError(f"{output} cannot be written: {error.strerror}") from error
-    console().print(
-        f"{output}: {len(samples) / rate:.1f} s of speech by {utterance.voice.name} "
-        f"in {took:.1f} s (seed {utterance.seed})"
-    )
+    console(stderr=target.streams).print(asyncio.run(spoken(loaded, request, target, piped=text == "-")))

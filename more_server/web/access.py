@@ -40,7 +40,7 @@ from more_server.errors import (
 )
 from more_server.keys import SCOPES, Key, KeyRing
 from more_server.settings import Settings
-from more_server.web.errors import handle_more_error, request_id
+from more_server.web.errors import deny, handle_more_error, request_id
 
 log = structlog.get_logger("more_server.web")
 
@@ -57,6 +57,8 @@ ADDRESSES = 1024
 CONCURRENCY_RETRY_SECONDS = 2.0
 UNREADABLE_RETRY_SECONDS = 30.0
 
+KEY_SUBPROTOCOL = "openai-insecure-api-key."
+"""A page cannot send headers with a WebSocket; OpenAI's own realtime API takes the key in this place then."""
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(:[0-9]+)?")
 
 
@@ -137,6 +139,7 @@ class Access(ASGIMiddleware):
         self._keys = keys
         self._may_be_open = keys.may_be_open
         self._open_discovery = settings.server.open_discovery
+        self._cors_origins = settings.server.cors_origins
         self._limits = Limits()
         self._wrong = WrongKeys()
         self._told = ""
@@ -151,9 +154,7 @@ class Access(ASGIMiddleware):
         except MoreError as error:
             if scope["type"] == ScopeType.HTTP:
                 raise
-            await receive()
-            # Before it is accepted: the server turns this into 403, whatever the number.
-            await send({"type": "websocket.close", "code": 4000 + error.status, "reason": error.code})
+            await deny(scope, send, error)
             return
         try:
             scope["state"]["caller"] = caller
@@ -177,6 +178,8 @@ class Access(ASGIMiddleware):
     def _admit(self, scope: Scope) -> tuple[Actor, Key | None]:
         """Who asks, and the key whose limits count. Raises what the caller is told instead of an answer."""
         wanted = _wanted(scope)
+        if scope["type"] == ScopeType.WEBSOCKET:
+            self._check_origin(scope)
         if wanted == "public":
             return ANYBODY, None
         try:
@@ -193,6 +196,13 @@ class Access(ASGIMiddleware):
         if wanted != "discovery" and not key.allows(wanted):
             raise NotAllowed(f"the key {key.name} may do: {allowed(key.scopes)}; this needs the scope {wanted}")
         return _actor(key), key
+
+    def _check_origin(self, scope: Scope) -> None:
+        """What CORS is to requests: browsers let any page open a WebSocket, and tell only where it came from."""
+        hosts = _headers(scope, b"host")
+        foreign = [origin for origin in _headers(scope, b"origin") if [_place(origin)] != hosts]
+        if "*" not in self._cors_origins and any(origin not in self._cors_origins for origin in foreign):
+            raise ForeignPage(f"pages of {shown(foreign[0])} may not call this server (server.cors_origins)")
 
     def _admit_without_keys(self, scope: Scope, wanted: str) -> Actor:
         if not self._may_be_open:
@@ -274,8 +284,20 @@ def _headers(scope: Scope, name: bytes) -> list[str]:
 def _secret(scope: Scope) -> str | None:
     """What the request shows as its key; None where it shows none, or several."""
     sent = _headers(scope, b"authorization")
+    keys = [name for name in _subprotocols(scope) if name.startswith(KEY_SUBPROTOCOL)]
+    sent += [f"Bearer {name.removeprefix(KEY_SUBPROTOCOL)}" for name in keys]
     scheme, _, secret = sent[0].strip().partition(" ") if len(sent) == 1 else ("", "", "")
     return secret.strip() or None if scheme.lower() == "bearer" else None
+
+
+def chosen_subprotocol(scope: Scope) -> str | None:
+    """The first that a WebSocket's client offers and that is no key; browsers fail where none is chosen of theirs."""
+    offered = _subprotocols(scope)
+    return next((name for name in offered if not name.startswith(KEY_SUBPROTOCOL)), next(iter(offered), None))
+
+
+def _subprotocols(scope: Scope) -> list[str]:
+    return [name.strip() for line in _headers(scope, b"sec-websocket-protocol") for name in line.split(",")]
 
 
 def _address(scope: Scope) -> str:

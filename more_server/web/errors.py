@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
-from litestar.types import Message, Scope
+from litestar.types import Message, Scope, Send
 
 from more_server.errors import BadInput, MethodNotAllowed, MoreError, RouteNotFound, TooLarge, shown
 from more_server.web import wire
@@ -29,11 +29,11 @@ def request_id(scope: Scope) -> str:
 
 async def add_request_id(message: Message, scope: Scope) -> None:
     """Hook before every response's start."""
-    if message["type"] == "http.response.start":
+    if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
         message["headers"] = [*message["headers"], (b"x-request-id", request_id(scope).encode())]
 
 
-def handle_more_error(request: Request[Any, Any, Any], error: MoreError) -> Response[bytes]:
+def handle_more_error(_request: Request[Any, Any, Any] | None, error: MoreError) -> Response[bytes]:
     """Response for an error of the tree."""
     headers = {}
     if error.retry_after is not None:
@@ -48,6 +48,17 @@ def handle_more_error(request: Request[Any, Any, Any], error: MoreError) -> Resp
         headers=headers,
         media_type="application/json",
     )
+
+
+async def deny(scope: Scope, send: Send, error: MoreError) -> None:
+    """Answer a WebSocket's handshake with an error, as any other request. ASGI's extension for it is uvicorn's, too."""
+    response = handle_more_error(None, error)
+    headers = [(name.encode(), str(value).encode()) for name, value in response.headers.items()]
+    headers.append((b"content-type", b"application/json"))
+    start: Any = {"type": "websocket.http.response.start", "status": error.status, "headers": headers}
+    body: Any = {"type": "websocket.http.response.body", "body": response.content, "more_body": False}
+    await send(start)
+    await send(body)
 
 
 def handle_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -1,35 +1,32 @@
 """`POST /v1/audio/speech`: the first encoded chunk exists before the status line is sent."""
 
-import asyncio
 import base64
-import contextlib
 import math
-import time
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-import numpy as np
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, InternalServerException
 from litestar.response import Stream
 
-from more_server.audio.encode import Format, encode_file, find_format, make_encoder
+from more_server.audio.encode import find_format
+from more_server.audio.encoded import encoded, encoded_whole
 from more_server.errors import BadInput, MoreError, shown
+from more_server.leaving import CLIENT_LEFT, unless_gone
+from more_server.report import UNFINISHED, Report
 from more_server.speak import Speaker
-from more_server.speech import SpeechRequest, Utterance
+from more_server.speech import Utterance
 from more_server.web import wire
-from more_server.web.report import UNFINISHED, Report
-
-Result = TypeVar("Result")
+from more_server.web.errors import request_id
 
 DEFAULT_FORMAT = "mp3"
 """Open WebUI and LibreChat omit the format and treat the answer as MP3."""
-CLIENT_LEFT = 499
-"""Nginx's status for it; nobody is there to read it."""
+DOOR = "http"
+"""As the log has it."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +44,12 @@ class Begun:
 @post("/v1/audio/speech", status_code=200)
 async def speech(request: Request[Any, Any, Any], speaker: NamedDependency[Speaker]) -> Response[Any]:
     """Speech for a text, streamed as it is made."""
-    report = Report(request)
+    report = Report(request_id(request.scope), DOOR, request.headers.get("user-agent", ""))
     try:
         body = await _body(request)
         # HTTP/1.0 has no chunks: a connection cut in the middle would look like the end. nginx speaks it by default.
         old = request.scope["http_version"] == "1.0"
-        begun = None if body is None else await unless_disconnected(request, _begin(speaker, body, report, old))
+        begun = None if body is None else await unless_gone(request.receive, _begin(speaker, body, report, old))
     except (MoreError, HTTPException) as error:
         report.end(error.code if isinstance(error, MoreError) else str(error.status_code))
         raise
@@ -87,9 +84,9 @@ async def _begin(speaker: Speaker, content: bytes, report: Report, whole: bool) 
     report.asked(body.input)
     audio_format, as_events = find_format((body.response_format or DEFAULT_FORMAT).lower()), _as_events(body)
     whole = whole or body.stream is False
-    utterance = await speaker.resolve(_asked(body, whole), report.request_id)
+    utterance = await speaker.resolve(wire.speech_request(body, body.input, whole=whole), report.request_id)
     report.resolved(utterance)
-    chunks = (encoded_whole if whole else encoded)(speaker, utterance, audio_format, report)
+    chunks = (encoded_whole if whole else encoded)(report.watched(speaker.speak(utterance)), audio_format.name)
     if as_events:
         chunks = events(chunks, utterance, report)
     content_type = "text/event-stream" if as_events else audio_format.content_type
@@ -98,50 +95,11 @@ async def _begin(speaker: Speaker, content: bytes, report: Report, whole: bool) 
     return Begun(await anext(chunks), chunks, content_type, utterance.seed, whole)
 
 
-def _asked(body: wire.SpeechBody, whole: bool) -> SpeechRequest:
-    return SpeechRequest(
-        text=body.input,
-        voice=body.voice.id if isinstance(body.voice, wire.VoiceReference) else body.voice,
-        model=body.model,
-        quality=body.quality,
-        language=body.language,
-        speed=1.0 if body.speed is None else body.speed,
-        seed=body.seed,
-        whole=whole,
-    )
-
-
 def _as_events(body: wire.SpeechBody) -> bool:
     name = body.stream_format or "audio"
     if name not in ("audio", "sse"):
         raise BadInput(f"there is no stream_format {shown(name)}; there are: audio, sse", param="stream_format")
     return name == "sse"
-
-
-async def encoded(speaker: Speaker, utterance: Utterance, kind: Format, report: Report) -> AsyncGenerator[bytes, None]:
-    """Encoded audio, as early as the codec lets it out."""
-    with make_encoder(kind.name, utterance.sample_rate) as encoder:
-        async with aclosing(speaker.speak(utterance)) as chunks:
-            waiting_since = time.monotonic()
-            async for audio in chunks:
-                report.made(audio, time.monotonic() - waiting_since)
-                if data := encoder.feed(audio.samples):
-                    yield data
-                waiting_since = time.monotonic()
-        if data := encoder.finish():
-            yield data
-
-
-async def encoded_whole(
-    speaker: Speaker, utterance: Utterance, kind: Format, report: Report
-) -> AsyncGenerator[bytes, None]:
-    """A whole file in one piece, whose header tells its length."""
-    pieces, began = [], time.monotonic()
-    async for audio in speaker.speak(utterance):
-        report.made(audio, time.monotonic() - began)
-        pieces.append(audio.samples)
-        began = time.monotonic()
-    yield await asyncio.to_thread(encode_file, np.concatenate(pieces), utterance.sample_rate, kind.name)
 
 
 async def events(
@@ -193,25 +151,3 @@ async def _once(content: bytes) -> AsyncGenerator[bytes, None]:
 async def _joined(chunks: AsyncGenerator[bytes, None]) -> bytes:
     async with aclosing(chunks):
         return b"".join([chunk async for chunk in chunks])
-
-
-async def unless_disconnected(request: Request[Any, Any, Any], work: Awaitable[Result]) -> Result | None:
-    """The result of work, or None when the client leaves first; Litestar tells nobody before a response starts."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnection(request))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        working.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
-        return None
-    finally:
-        working.cancel()
-        leaving.cancel()
-
-
-async def _disconnection(request: Request[Any, Any, Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from more_server.errors import BadInput, MoreError
-from more_server.speech import Voice
+from more_server.speech import SpeechRequest, Voice
 
 Body = TypeVar("Body")
 
@@ -18,11 +18,9 @@ class VoiceReference(msgspec.Struct):
     id: str
 
 
-class SpeechBody(msgspec.Struct, kw_only=True):
-    """`POST /v1/audio/speech`; keys that are not here are ignored, as clients send many of their own."""
+class SpeechOptions(msgspec.Struct, kw_only=True):
+    """How a text is to be spoken."""
 
-    input: str
-    """The text to speak."""
     model: str | None = None
     """The model that serves, or one of OpenAI's names; `tts-1` means fast, `tts-1-hd` high_quality."""
     voice: str | VoiceReference | None = None
@@ -31,18 +29,53 @@ class SpeechBody(msgspec.Struct, kw_only=True):
     """mp3 (default), opus, aac, flac, wav or pcm (24 kHz, 16 bit, mono)."""
     speed: float | None = None
     """0.25 to 4; 1 is the profile's own tempo."""
-    stream_format: str | None = None
-    """audio (default): the bytes themselves; sse: events with base64 pieces and a usage count."""
-    stream: bool | None = None
-    """false: nothing is sent before all of it is made; the answer has its length, and its loudness is exact."""
     quality: str | None = None
     """A quality profile: fast, balanced, high_quality, or one that was added."""
     language: str | None = None
-    """BCP-47 tag or name; absent: the voice's own language."""
+    """BCP-47 tag or name; absent: the voice's own, else the one that is recognised, else the server's default."""
     seed: int | None = None
     """0 to 2^63-1; the same seed makes the same audio. The one used comes back in `x-seed`."""
     instructions: str | None = None
     """Accepted and not followed: XTTS takes no instructions. The voice's reference sets the manner."""
+
+
+class SpeechBody(SpeechOptions, kw_only=True):
+    """`POST /v1/audio/speech`; keys that are not here are ignored, as clients send many of their own."""
+
+    input: str
+    """The text to speak."""
+    stream_format: str | None = None
+    """audio (default): the bytes themselves; sse: events with base64 pieces and a usage count."""
+    stream: bool | None = None
+    """false: nothing is sent before all of it is made; the answer has its length, and its loudness is exact."""
+
+
+# -- in, over the WebSocket; the names are those that vllm-omni gave to the same path
+
+
+class SessionConfig(SpeechOptions, kw_only=True, tag="session.config", tag_field="type"):
+    """How what follows is to be spoken, in place of what was said before; without `response_format`, as pcm."""
+
+
+class InputText(msgspec.Struct, tag="input.text", tag_field="type"):
+    """More text, cut anywhere."""
+
+    text: str
+
+
+class InputDone(msgspec.Struct, tag="input.done", tag_field="type"):
+    """The text is complete; the next one may follow at once."""
+
+
+class InputCancel(msgspec.Struct, tag="input.cancel", tag_field="type"):
+    """Be silent: nothing more of any text that was sent is spoken."""
+
+
+class SessionClose(msgspec.Struct, tag="session.close", tag_field="type"):
+    """Speak what was sent, then close the connection."""
+
+
+StreamMessage = SessionConfig | InputText | InputDone | InputCancel | SessionClose
 
 
 # -- out
@@ -134,6 +167,55 @@ class SpeechDone(msgspec.Struct, tag="speech.audio.done", tag_field="type"):
     usage: Usage
 
 
+class AudioStart(msgspec.Struct, tag="audio.start", tag_field="type"):
+    """Binary frames follow, which make up one file, or one run of samples, up to `audio.done`."""
+
+    utterance_index: int
+    format: str
+    sample_rate: int
+    """Hertz that it was spoken at; Opus plays it at 48,000."""
+    content_type: str
+    sentence_index: int = 0
+    """Always 0: all sentences of a text are one run of audio."""
+
+
+class AudioText(msgspec.Struct, tag="audio.text", tag_field="type"):
+    """What the audio from here on says."""
+
+    utterance_index: int
+    sentence_index: int
+    sentence_text: str
+    """A sentence, or several where they had to wait."""
+    start_seconds: float
+    """Of audio before it."""
+
+
+class AudioDone(msgspec.Struct, tag="audio.done", tag_field="type"):
+    """The last binary frame of a text has been sent."""
+
+    utterance_index: int
+    total_bytes: int
+    error: bool
+    """It was broken off by a failure, which was told before."""
+    cancelled: bool
+    sentence_index: int = 0
+
+
+class SessionDone(msgspec.Struct, tag="session.done", tag_field="type"):
+    """A text is done with; one such event answers each `input.done`, in order."""
+
+    utterance_index: int
+    total_sentences: int
+    """As many as `audio.text` told."""
+
+
+class StreamError(msgspec.Struct, tag="error", tag_field="type"):
+    """What went wrong; the connection stays."""
+
+    message: str
+    error: ErrorDetail
+
+
 class Readiness(msgspec.Struct):
     """`GET /health/ready`."""
 
@@ -145,6 +227,25 @@ class Readiness(msgspec.Struct):
 def error_body(error: MoreError) -> ErrorBody:
     """The body for an error of the tree."""
     return ErrorBody(ErrorDetail(error.message, error.kind, error.param, error.code))
+
+
+def stream_error(error: MoreError) -> StreamError:
+    """The event for an error of the tree."""
+    return StreamError(error.message, error_body(error).error)
+
+
+def speech_request(options: SpeechOptions, text: str = "", **more: Any) -> SpeechRequest:
+    """What a client asks for; more: what only this front door knows."""
+    return SpeechRequest(
+        text=text,
+        voice=options.voice.id if isinstance(options.voice, VoiceReference) else options.voice,
+        model=options.model,
+        quality=options.quality,
+        language=options.language,
+        speed=1.0 if options.speed is None else options.speed,
+        seed=options.seed,
+        **more,
+    )
 
 
 def voice_item(voice: Voice, languages: tuple[str, ...]) -> VoiceItem:

@@ -1,12 +1,10 @@
 """The four paths of MaryTTS that clients use: form fields in, a whole WAV or lines of text out."""
 
 import asyncio
-import contextlib
 import math
 import uuid
-from collections.abc import Awaitable
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl
 
 from litestar import HttpMethod, Request, Response, get, route
@@ -14,13 +12,10 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from more_marytts import Settings
-from more_server import Server, SpeechRequest, Voice, errors
-
-Result = TypeVar("Result")
+from more_server import Server, SpeechRequest, Voice, errors, leaving
 
 MOST_FIELDS = 100
 """MaryTTS has eleven effects of two fields each beside its own dozen."""
-CLIENT_LEFT = 499
 
 
 def handlers(server: Server, settings: Settings) -> list[HTTPRouteHandler]:
@@ -39,10 +34,10 @@ def handlers(server: Server, settings: Settings) -> list[HTTPRouteHandler]:
         """Speech for INPUT_TEXT, as a whole WAV file."""
         # speak2mary names no content type, so whatever comes is read as a form.
         fields = _fields(request.scope["query_string"], await request.body())
-        asked = _asked(fields, settings)
-        wav = await _unless_gone(request, _whole(server, asked))
+        asked = _asked(fields, settings, request.headers.get("user-agent", ""))
+        wav = await leaving.unless_gone(request.receive, _whole(server, asked))
         if wav is None:
-            return Response(None, status_code=CLIENT_LEFT)
+            return Response(None, status_code=leaving.CLIENT_LEFT)
         return Response(wav, media_type="audio/x-wav")
 
     @get("/voices", opt=listing, media_type="text/plain")
@@ -77,7 +72,7 @@ def _fields(query: bytes, body: bytes) -> dict[str, str]:
     return fields
 
 
-def _asked(fields: dict[str, str], settings: Settings) -> SpeechRequest:
+def _asked(fields: dict[str, str], settings: Settings, user_agent: str) -> SpeechRequest:
     """What a form asks for; effects, styles and whatever else MaryTTS knows are left out. Raises BadInput."""
     for name, allowed in (("INPUT_TYPE", "TEXT"), ("OUTPUT_TYPE", "AUDIO")):
         if (value := fields.get(name, allowed)) != allowed:
@@ -94,6 +89,8 @@ def _asked(fields: dict[str, str], settings: Settings) -> SpeechRequest:
         voice=settings.voices.get(voice, voice) or None,
         language=fields.get("LOCALE", "").strip() or None,
         whole=True,
+        door="marytts",
+        user_agent=user_agent,
     )
 
 
@@ -118,21 +115,3 @@ def _locales(voice: Voice, server: Server) -> list[str]:
     tags = voice.languages or (str(server.settings.default_language),)
     parted = [tag.replace("_", "-").partition("-") for tag in tags]
     return [f"{language}_{region.upper()}" if region else language for language, _, region in parted]
-
-
-async def _unless_gone(request: Request[Any, Any, Any], work: Awaitable[Result]) -> Result | None:
-    """The result of work, or None where the client leaves first: then nothing goes on being spoken for nobody."""
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        return working.result() if working.done() else None
-    finally:
-        for one in (working, leaving):
-            one.cancel()
-            with contextlib.suppress(asyncio.CancelledError, errors.MoreError):
-                await one
-
-
-async def _gone(request: Request[Any, Any, Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -29,6 +29,7 @@ class Pauses(PostProcessor):
         self._rate = sample_rate
         self._speed = utterance.speed
         self._marks = [segment.mark for segment in utterance.segments]
+        self._continues = utterance.continues
         self._sizes = _Sizes(
             threshold=10 ** (settings.threshold_dbfs / 20),
             block=max(1, round(BLOCK_SECONDS * sample_rate)),
@@ -56,7 +57,8 @@ class Pauses(PostProcessor):
 
     def _pause(self) -> int:
         """Samples from the last sound of the segment to its end."""
-        if self._segment >= len(self._marks) - 1:
+        last = len(self._marks) - 1
+        if self._segment > last or (self._segment == last and not self._continues):
             length = self._settings.end_ms
         elif self._marks[self._segment] in SENTENCE_MARKS:
             length = self._settings.sentence_ms

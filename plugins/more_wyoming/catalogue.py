@@ -70,13 +70,6 @@ class Catalogue:
     def _languages(self, voice: Voice) -> list[str]:
         return [_tag(one) for one in voice.languages or (str(self._server.settings.default_language),)]
 
-    def language_of(self, name: str | None) -> str:
-        """The language that a voice of this name is spoken in; empty where that is not known."""
-        wanted = (name or str(self._server.settings.default_voice)).strip().lower()
-        named = [voice for voice in self.voices if wanted in (voice.id, *voice.aliases, voice.name.lower())]
-        chosen = named or ([] if wanted else list(self.voices))
-        return next((voice.languages[0] for voice in chosen if voice.languages), "")
-
     def voice_for(self, language: str) -> str | None:
         """A voice for a language that was asked for without one; None: the default voice, which speaks it as well."""
         wanted = _tag(language).partition("-")[0]

@@ -15,7 +15,7 @@ from more_server import Server
 from more_wyoming import Settings
 from more_wyoming.catalogue import Catalogue
 from more_wyoming.frames import BadFrame, read
-from more_wyoming.talk import Talk
+from more_wyoming.talk import WyomingTalk
 
 MOST_WAITING = 16
 """Requests that a connection may have waiting; they are spoken one after the other."""
@@ -37,8 +37,8 @@ class Connection:
     ) -> None:
         self._settings, self._server, self._catalogue = settings, server, catalogue
         self._reader, self._writer = reader, writer
-        self._talks: asyncio.Queue[Talk] = asyncio.Queue(MOST_WAITING)
-        self._streamed: Talk | None = None
+        self._talks: asyncio.Queue[WyomingTalk] = asyncio.Queue(MOST_WAITING)
+        self._streamed: WyomingTalk | None = None
         """What is being written, from its start to its stop."""
 
     async def run(self) -> None:
@@ -100,8 +100,8 @@ class Connection:
             talk.add(text)
             talk.end()
 
-    def _begin(self, event: Event, *, streaming: bool) -> Talk:
-        talk = Talk(self._server, self._catalogue, _voice(event), streaming=streaming)
+    def _begin(self, event: Event, *, streaming: bool) -> WyomingTalk:
+        talk = WyomingTalk(self._server, self._catalogue, _voice(event), streaming=streaming)
         try:
             self._talks.put_nowait(talk)
         except asyncio.QueueFull:

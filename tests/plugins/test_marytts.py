@@ -203,10 +203,11 @@ def asked(settings: Settings, **fields: str) -> tuple[SpeechRequest, httpx.Respo
 def test_fields_become_a_request() -> None:
     chosen = Settings(voices={"bits1-hsmm": "ann"})
     found, answer = asked(chosen, INPUT_TEXT="Grüße & 1+1", LOCALE="pt_BR", VOICE="bits1-hsmm")
-    assert found == SpeechRequest(text="Grüße & 1+1", language="pt_BR", voice="ann", whole=True)
+    told = {"whole": True, "door": "marytts", "user_agent": "testclient"}
+    assert found == SpeechRequest(text="Grüße & 1+1", language="pt_BR", voice="ann", **told)
     assert answer.content == b"RIFF" + bytes(40) + b"four"
     assert asked(chosen, INPUT_TEXT="x", VOICE="linden")[0].voice == "linden"
-    assert asked(chosen, INPUT_TEXT="x", VOICE="", LOCALE="")[0] == SpeechRequest(text="x", whole=True)
+    assert asked(chosen, INPUT_TEXT="x", VOICE="", LOCALE="")[0] == SpeechRequest(text="x", **told)
     assert asked(Settings(), INPUT_TEXT="x", VOICE="cmu-slt-hsmm")[0].voice is None
 
 

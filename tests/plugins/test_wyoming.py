@@ -389,4 +389,3 @@ async def test_a_language_without_a_name_finds_a_voice() -> None:
     catalogue = Catalogue(Silent(*voices, default="bob"))  # type: ignore[arg-type]
     await catalogue.look()
     assert [catalogue.voice_for(tag) for tag in ("de-DE", "pt", "en_GB", "fr")] == [None, "eve", None, None]
-    assert [catalogue.language_of(name) for name in ("Nova", None, "joe")] == ["pt-br", "de", ""]

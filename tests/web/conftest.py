@@ -9,10 +9,9 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-import uvicorn
 
-from more_server.app import create_app
-from more_server.settings import EngineSettings, LimitSettings, Loaded, Settings
+from more_server.app import create_app, web_server
+from more_server.settings import EngineSettings, LimitSettings, Loaded, ServerSettings, Settings
 
 
 class Server:
@@ -57,10 +56,7 @@ def running(settings: Settings, *, wait: bool = True, reread: Callable[[], Loade
         ready.set()
 
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        create_app(settings, started, reread), log_config=None, access_log=False, timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
+    server = web_server(create_app(settings, started, reread), settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
@@ -84,9 +80,11 @@ def nano_settings(data_dir: Path, **engine: object) -> Settings:
     return Settings(
         data_dir=data_dir,
         log_level="error",
+        server=ServerSettings(shutdown_seconds=1),
         prepare_voices=False,
         plugins={"more_wyoming": {"enabled": False}},  # its port is one for all servers of a machine
-        engine=EngineSettings(device="cpu", **engine),  # type: ignore[arg-type]
+        # One thread: two that share a busy machine's cores wait for each other far longer than they work.
+        engine=EngineSettings(**{"device": "cpu", "threads": 1} | engine),  # type: ignore[arg-type]
         limits=LimitSettings(text_characters=5000, body_bytes=65_536),
     )
 

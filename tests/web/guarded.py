@@ -22,7 +22,7 @@ from more_server.errors import EngineFailure, MoreError, NotAuthenticated
 from more_server.keys import KeyRing, new_key
 from more_server.settings import ServerSettings, Settings
 from more_server.web import keys as key_routes
-from more_server.web.access import Access, handle_not_authenticated
+from more_server.web.access import Access, chosen_subprotocol, handle_not_authenticated
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error
 
 
@@ -72,7 +72,7 @@ def failing() -> str:
 
 @websocket("/socket")
 async def talk(socket: WebSocket[Any, Any, Any]) -> None:
-    await socket.accept()
+    await socket.accept(chosen_subprotocol(socket.scope))
     await socket.send_text(str(socket.scope["state"]["caller"]))
     await socket.receive_text()
     await socket.close()
@@ -190,9 +190,7 @@ def guarded(folder: Path, **server: Any) -> Iterator[Guarded]:
     made = Guarded(folder, **server)
     listening = socket.create_server(("127.0.0.1", 0))
     made.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    runner = uvicorn.Server(
-        uvicorn.Config(made.app, log_config=None, access_log=False, timeout_graceful_shutdown=1, ws="none")
-    )
+    runner = uvicorn.Server(uvicorn.Config(made.app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=runner.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

@@ -1,6 +1,6 @@
 """Who gets in, who does not, and how they are told: over real connections."""
 
-import asyncio
+import json
 import time
 from collections.abc import Iterator
 from itertools import product
@@ -9,8 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from more_server.keys import KeyRing
+from more_server.web.access import chosen_subprotocol
 from tests.web.guarded import Guarded, guarded, refused
 
 ROUTES = ("public", "discovery", "unnamed", "speech", "voices", "admin")
@@ -227,58 +230,65 @@ def test_the_last_use_reaches_the_disk(app: Guarded) -> None:
         time.sleep(0.02)
 
 
-# WebSockets, spoken to as a server would: uvicorn has them only where a library for them is installed.
+# WebSockets
 
 
-async def visit(app: Guarded, *authorization: bytes) -> list[dict[str, Any]]:
-    """What the application sends to a client that connects, says a word and leaves."""
-    told = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hello"}]
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return told.pop(0) if told else {"type": "websocket.disconnect", "code": 1000}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    headers = [(b"host", b"localhost"), *((b"authorization", value) for value in authorization)]
-    scope = {
-        "type": "websocket",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "scheme": "ws",
-        "path": "/socket",
-        "raw_path": b"/socket",
-        "query_string": b"",
-        "root_path": "",
-        "headers": headers,
-        "client": ("2001:db8::1", 5),
-        "server": ("localhost", 80),
-        "subprotocols": [],
-        "state": {},
-        "extensions": {},
-    }
-    await app.app(scope, receive, send)  # type: ignore[arg-type]
-    return sent
+def visit(app: Guarded, authorization: str | None = None, **options: Any) -> str:
+    """Who the server takes the visitor for. Raises InvalidStatus where it is not let in."""
+    headers = {} if authorization is None else {"authorization": authorization}
+    url = f"ws{app.url.removeprefix('http')}/socket"
+    with connect(url, additional_headers=headers, **options) as connection:
+        who = str(connection.recv(timeout=10))
+        connection.send("bye")
+        return who
 
 
-def test_sockets_pass_the_same_gate(tmp_path: Path) -> None:
-    app = Guarded(tmp_path)
+def turned_away(app: Guarded, authorization: str | None = None, **options: Any) -> tuple[int, str]:
+    """Status and code of the refusal, which is that of any other request."""
+    with pytest.raises(InvalidStatus) as refusal:
+        visit(app, authorization, **options)
+    response = refusal.value.response
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"]
+    return response.status_code, json.loads(response.body)["error"]["code"]
 
-    async def visits() -> None:
-        sent = await visit(app)
-        assert [message["type"] for message in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
-        assert sent[1]["text"] == "local"
-        app.key("admin")
-        speech, voices = app.key("speech", concurrency=1, rate_per_minute=2), app.key("voices")
-        assert await visit(app) == [{"type": "websocket.close", "code": 4401, "reason": "invalid_api_key"}]
-        (closed,) = await visit(app, b"Bearer " + voices.encode())
-        assert (closed["code"], closed["reason"]) == (4403, "insufficient_scope")
-        for _ in range(2):
-            assert "(speech)" in (await visit(app, b"bearer " + speech.encode()))[1]["text"]
-        assert [message.get("code") for message in await visit(app, b"Bearer " + speech.encode())] == [4429]
-        codes = [(await visit(app, b"Bearer %d" % number))[0]["code"] for number in range(11)]
-        assert codes == [4401] * 10 + [4429]
 
-    asyncio.run(visits())
-    app.http.close()
+def test_sockets_pass_the_same_gate(app: Guarded) -> None:
+    assert visit(app) == "local"
+    app.key("admin")
+    speech, voices = app.key("speech", concurrency=1, rate_per_minute=2), app.key("voices")
+    assert turned_away(app) == (401, "invalid_api_key")
+    assert turned_away(app, f"Bearer {voices}") == (403, "insufficient_scope")
+    for _ in range(2):
+        assert "(speech)" in visit(app, f"bearer {speech}")
+    assert turned_away(app, f"Bearer {speech}") == (429, "rate_limit_exceeded")
+    told = [turned_away(app, f"Bearer {number}")[0] for number in range(11)]
+    assert told == [401] * 10 + [429]
+
+
+def test_a_page_names_its_key_among_the_subprotocols(app: Guarded) -> None:
+    secret = app.key("admin")
+    offered = ["more", f"openai-insecure-api-key.{secret}"]
+    assert "(admin)" in visit(app, subprotocols=offered)
+    assert turned_away(app, subprotocols=["more", "openai-insecure-api-key.wrong"]) == (401, "invalid_api_key")
+    # Two keys are none, as with two headers.
+    assert turned_away(app, f"Bearer {secret}", subprotocols=offered) == (401, "invalid_api_key")
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [([], None), (["a", "b"], "a"), (["openai-insecure-api-key.x", "a"], "a"), (["openai-insecure-api-key.x"],) * 2],
+)
+def test_a_subprotocol_is_chosen_that_is_no_key(offered: list[str], chosen: str | list[str] | None) -> None:
+    scope: Any = {"headers": [(b"sec-websocket-protocol", ", ".join(offered).encode())] if offered else []}
+    assert chosen_subprotocol(scope) == (chosen[0] if isinstance(chosen, list) else chosen)
+
+
+def test_pages_of_other_sites_open_no_socket_unless_they_may(tmp_path: Path, open_app: Guarded) -> None:
+    assert visit(open_app, origin="https://elsewhere.example") == "local"  # CORS lets everybody speak
+    with guarded(tmp_path, cors_origins=("https://chat.example",)) as app:
+        assert visit(app, origin="https://chat.example") == "local"
+        assert visit(app, origin=app.url) == "local"
+        assert visit(app) == "local"
+        assert turned_away(app, origin="https://elsewhere.example") == (403, "foreign_page")
+        assert turned_away(app, origin="null") == (403, "foreign_page")

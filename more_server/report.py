@@ -1,16 +1,16 @@
-"""The one log line of a speech request."""
+"""The one log line of a speech request, whatever front door it came by."""
 
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import structlog
-from litestar import Request
 
 from more_server.speech import Audio, Utterance
-from more_server.web.errors import request_id
 
-log = structlog.get_logger("more_server.web")
+log = structlog.get_logger("more_server.report")
 
 UNFINISHED = "unfinished"
 """Outcome of speech whose listener left, or that the server's shutdown cut."""
@@ -19,13 +19,11 @@ UNFINISHED = "unfinished"
 class Report:
     """Collects what a request did, from its arrival; `end` writes it. The text itself is never part of it."""
 
-    def __init__(self, request: Request[Any, Any, Any]) -> None:
+    def __init__(self, request_id: str, door: str, user_agent: str = "") -> None:
+        """door: the front door, such as `http`."""
         self._arrived = time.monotonic()
-        self.request_id = request_id(request.scope)
-        self._fields: dict[str, Any] = {
-            "request_id": self.request_id,
-            "user_agent": request.headers.get("user-agent", ""),
-        }
+        self.request_id = request_id
+        self._fields: dict[str, Any] = {"request_id": request_id, "door": door, "user_agent": user_agent}
         self._first_audio: float | None = None
         self._engine_seconds = 0.0
         self.audio_seconds = 0.0
@@ -34,19 +32,28 @@ class Report:
         self.outcome = "ok"
 
     def asked(self, text: str) -> None:
-        """A body that could be read."""
-        self._fields["text_length"] = len(text)
+        """Text that is to be spoken, all of it or a piece."""
+        self._fields["text_length"] = self._fields.get("text_length", 0) + len(text)
 
     def resolved(self, utterance: Utterance) -> None:
         """A request that can be spoken."""
         self._fields |= {
             "voice_id": utterance.voice.id,
+            "language": utterance.language,
             "quality_profile": utterance.profile.name,
             "seed": utterance.seed,
         }
 
-    def made(self, audio: Audio, engine_seconds: float) -> None:
-        """A piece of audio, and how long it was waited for."""
+    async def watched(self, chunks: AsyncGenerator[Audio, None]) -> AsyncGenerator[Audio, None]:
+        """The same audio, taken note of as it passes."""
+        async with aclosing(chunks):
+            waiting_since = time.monotonic()
+            async for audio in chunks:
+                self._made(audio, time.monotonic() - waiting_since)
+                yield audio
+                waiting_since = time.monotonic()
+
+    def _made(self, audio: Audio, engine_seconds: float) -> None:
         if self._first_audio is None and len(audio.samples):
             self._first_audio = time.monotonic() - self._arrived
         self.guards.update(audio.guards)
