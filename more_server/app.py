@@ -133,7 +133,7 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         application = self._first if str(scope["type"]) == "lifespan" else self._current
-        await application(scope, receive, send)
+        await application(_head_as_get(scope), receive, send)
 
     async def follow(self, snapshot: Snapshot) -> None:
         """Run the services and answer the routes of a snapshot, within the limits of now."""
@@ -214,6 +214,11 @@ class App:
             self._on_started(None)
             if self.speaker.settings.prepare_voices:
                 await self.speaker.prepare_all()
+
+
+def _head_as_get(scope: Any) -> Any:
+    """HEAD is GET, of whose answer uvicorn leaves out the body; Litestar wants HEAD said of each route."""
+    return {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
 
 
 def _always(one: Any) -> Callable[[], Any]:

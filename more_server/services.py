@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from more_server.errors import MoreError
 from more_server.hookspecs import Service
 from more_server.registry import Registry, Snapshot
 
@@ -48,12 +49,14 @@ class Services:
             await asyncio.wait_for(work(), self.seconds)
         except TimeoutError:
             await self._report(plugin, f"{what} of its service: no end within {self.seconds:g} s (plugin_seconds)")
+        except MoreError as error:  # it is written for whoever can mend it, and is no fault of the code
+            await self._report(plugin, error.message, told=True)
         except Exception as error:  # noqa: BLE001 - a stranger's code; told on its row, and the others go on
             await self._report(plugin, f"{what} of its service: {type(error).__name__}: {error}", error)
         else:
             return True
         return False
 
-    async def _report(self, plugin: str, reason: str, error: Exception | None = None) -> None:
+    async def _report(self, plugin: str, reason: str, error: Exception | None = None, *, told: bool = False) -> None:
         # Off the event loop: the registry may be waiting for another plugin at the moment.
-        await asyncio.to_thread(self._registry.report, plugin, reason, error)
+        await asyncio.to_thread(self._registry.report, plugin, reason, error, told=told)

@@ -93,7 +93,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     voice_store: str = ""
     """Store that new voices go to, and that is looked at first; empty: the first one that can be written."""
     default_language: str = "en"
-    """Language where neither the request nor the voice names one."""
+    """Language where neither the request nor the voice names one, and none is recognised."""
+    detect_language: bool = True
+    """Recognise the language of a text where the request names none and the voice none or several."""
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
     """`debug`, `info`, `warning` or `error`."""
     log_format: Annotated[str, Meta(pattern="^(auto|json|text)$")] = "auto"
@@ -133,8 +135,8 @@ def _with_bundled(data_dir: Path, kind: str) -> tuple[Path, ...]:
 
 
 RELOADABLE = frozenset(
-    "default_voice default_quality default_language voice_store plugin_dir plugin_seconds plugins limits".split()  # noqa: SIM905
-)
+    ("default_voice", "default_quality", "default_language", "detect_language", "voice_store", "plugin_dir")
+).union(("plugin_seconds", "plugins", "limits"))
 """Settings that a reload takes up; the others wait for the next start."""
 DEFAULT, COMMAND_LINE = "default", "command line"
 

@@ -20,9 +20,9 @@ from more_server.errors import (
     SettingsError,
     VoiceNotFound,
     allowed,
-    shown,
 )
 from more_server.fleet import Fleet, LoadedModel, unknown_model
+from more_server.languages import LanguageChoice
 from more_server.profiles import QUALITY_OF_MODEL, ProfileBook
 from more_server.registry import Escaped, Hung, Registry, Snapshot, awaited_within
 from more_server.report import UNFINISHED, Report
@@ -70,6 +70,7 @@ class Speaker:
         self.profiles = ProfileBook(settings.admin_dir)
         self.voices = VoiceLibrary(registry, settings.plugin_seconds)
         self.prints = Voiceprints(settings, self.voices, self._sample)
+        self._languages = LanguageChoice(settings)
         self.ready = False
         """The model is loaded and has spoken once."""
         registry.check = self._check_snapshot
@@ -87,6 +88,7 @@ class Speaker:
     async def start(self) -> None:
         """Wait for the model, then speak once, so that nobody's first request pays for it. Raises ModelError."""
         await self.open()
+        await asyncio.to_thread(self._languages.warm, self.languages())
         view = await asyncio.to_thread(self.voices.view, self.fleet.serving.studio)
         for voice in dict.fromkeys([self.settings.default_voice, *(voice.id for voice in view.voices)]):
             language = self.engine.config.languages[0]
@@ -104,7 +106,7 @@ class Speaker:
     def reload(self, settings: Settings) -> None:
         """Take up settings while requests run, which keep the old ones. Raises SettingsError; then all is as it was."""
         self.registry.reload(settings, lambda snapshot: self.check_defaults(settings, snapshot))
-        self.settings = self.prints.settings = settings
+        self.settings = self.prints.settings = self._languages.settings = settings
         self.voices.seconds = settings.plugin_seconds
 
     def check_defaults(self, settings: Settings, snapshot: Snapshot | None = None) -> None:
@@ -149,8 +151,7 @@ class Speaker:
         try:
             shares = await self._voice(request, model)
             voice = mixed_voice(shares)
-            language = self._language(request, voice, model)
-            segments = await asyncio.to_thread(self._segments, request.text, language, profile, model)
+            language, segments = await asyncio.to_thread(self._worded, request, voice, profile, model)
             return Utterance(
                 id=request_id,
                 segments=segments,
@@ -207,19 +208,14 @@ class Speaker:
                 pass
         raise unknown_model(request.model, names)
 
+    def _worded(
+        self, request: SpeechRequest, voice: Voice, profile: Profile, model: LoadedModel
+    ) -> tuple[str, tuple[Segment, ...]]:
+        language = self._language(request, voice, model)
+        return language, self._segments(request.text, language, profile, model)
+
     def _language(self, request: SpeechRequest, voice: Voice, model: LoadedModel) -> str:
-        spoken = model.engine.config.languages
-        if request.language:
-            language = resolve_language(request.language)
-            if language not in spoken:
-                raise BadInput(
-                    f"language {shown(request.language)} is not spoken by the model {model.id}; "
-                    f"it speaks: {allowed(spoken)}",
-                    param="language",
-                )
-            return language
-        wishes = [*voice.languages, self.settings.default_language, spoken[0]]
-        return next(language for wish in wishes if (language := resolve_language(wish)) in spoken)
+        return self._languages.choose(request, voice, model.id, model.engine.config.languages)
 
     def _segments(self, text: str, language: str, profile: Profile, model: LoadedModel) -> tuple[Segment, ...]:
         spoken = normalise(text, language)

@@ -107,12 +107,13 @@ class Talk:
             if self._too_long():
                 most = self._speaker.settings.limits.text_characters
                 raise BadInput(f"the text has more than {most} characters, which is the limit", param="input")
-            arrived, self._arrived = self._arrived, []
-            if splitter is None:
-                if self._ended:  # all of it is there
-                    yield "".join(arrived), True
-                    return
+            if splitter is None and not self._ended:
                 splitter = await self._speaker.splitter(self._asked)
+                continue  # there may be more by now, or too much
+            arrived, self._arrived = self._arrived, []
+            if splitter is None:  # all of it is there
+                yield "".join(arrived), True
+                return
             stretches += [stretch for piece in arrived for stretch in splitter.feed(piece)]
             if ended := self._ended and not self._arrived:
                 stretches += splitter.finish()

@@ -56,6 +56,7 @@ def test_the_hook_has_a_test(hook: str) -> None:
     tests = {
         node.name
         for path in Path("tests").rglob("test_*.py")
+        if not any(part[0] == "." for part in path.parts)  # what tests/clients/install.py fetched
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }

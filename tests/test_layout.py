@@ -19,7 +19,7 @@ LAYERS = (
     ("errors", "speech", "settings"),
     ("files", "voice_toml", "logs", "text", "audio", "hookspecs", "report", "leaving"),
     ("registry", "xtts", "keys", "audit"),
-    ("engine", "models", "voices", "profiles", "chain", "talk"),
+    ("engine", "models", "voices", "profiles", "chain", "talk", "languages"),
     ("fleet",),
     ("voiceprints",),
     ("speak", "services", "jobs", "voicebank"),

@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import pytest
 
 from more_server.app import create_speaker
 from more_server.errors import BadInput
+from more_server.languages import LanguageChoice
 from more_server.settings import EngineSettings, Settings
 from more_server.speak import Speaker
-from more_server.speech import SpeechRequest
+from more_server.speech import SpeechRequest, Voice
 from more_server.testing import tiny_xtts
-from more_server.text import LANGUAGES
+from more_server.text import LANGUAGES, LanguageDetector
 
 SENTENCES = {
     "en": "Dr. Smith paid $3.50 for 2 coffees at 9:30.",
@@ -74,6 +76,60 @@ async def test_languages_by_request_voice_and_default(speaker: Speaker) -> None:
     assert await spoken(None) == "en"  # linden's own
     assert await spoken("es-MX") == "es"
     assert await spoken("zh-TW") == "zh-cn"
+    assert await spoken("auto") == "en"
     with pytest.raises(BadInput, match="it speaks: ar, cs, de") as refused:
         await spoken("tlh")
     assert refused.value.param == "language"
+
+
+GERMAN, FRENCH = "Das Fenster im Wohnzimmer ist noch offen.", "La fenêtre du salon est encore ouverte."
+
+
+@pytest.mark.parametrize(
+    ("languages", "text", "meant"),
+    [
+        ((), GERMAN, "de"),
+        ((), FRENCH, "fr"),
+        ((), "창문이 열려 있어요.", "ko"),
+        ((), "OK.", "en"),
+        ((), "12:30", "en"),
+        (("pt",), GERMAN, "pt"),
+        (("pt-br", "de"), GERMAN, "de"),
+        (("pt-br", "de"), FRENCH, "pt"),
+        (("tlh",), GERMAN, "de"),
+    ],
+)
+async def test_a_language_is_recognised_where_the_voice_leaves_it_open(
+    speaker: Speaker, languages: tuple[str, ...], text: str, meant: str
+) -> None:
+    spoken = speaker.languages()
+    voice = Voice(id="ann", name="Ann", languages=languages)
+    choice = LanguageChoice(speaker.settings)
+    assert choice.choose(SpeechRequest(text=text), voice, "tiny", spoken) == meant
+    assert choice.choose(SpeechRequest(text=text, language="auto"), voice, "tiny", spoken) == meant
+    assert choice.choose(SpeechRequest(text=text, language="nl"), voice, "tiny", spoken) == "nl"
+    assert choice.choose(SpeechRequest(text=text), voice, "nano", ["en"]) == "en"
+
+
+async def test_what_was_said_before_tells_the_language_of_a_word(speaker: Speaker) -> None:
+    choice, voice = LanguageChoice(speaker.settings), Voice(id="ann", name="Ann")
+    asked = SpeechRequest(text="Stopp.", before=GERMAN)
+    assert choice.choose(asked, voice, "tiny", speaker.languages()) == "de"
+
+
+async def test_recognition_can_be_left_out(speaker: Speaker) -> None:
+    settings = msgspec.structs.replace(speaker.settings, detect_language=False, default_language="hu")
+    choice, voice = LanguageChoice(settings), Voice(id="ann", name="Ann")
+    assert choice.choose(SpeechRequest(text=GERMAN), voice, "tiny", speaker.languages()) == "hu"
+
+
+async def test_a_model_of_languages_that_cannot_be_unpacked_stops_nothing(
+    speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LanguageDetector, "_ranked", full)
+    choice, voice = LanguageChoice(speaker.settings), Voice(id="ann", name="Ann")
+    for _ in range(2):
+        assert choice.choose(SpeechRequest(text=GERMAN), voice, "tiny", speaker.languages()) == "en"

@@ -205,14 +205,20 @@ class Registry:
         with self._lock:
             return fields.hide(changes, self._get(name).struct)
 
-    def report(self, name: str, error: str, cause: BaseException | None = None, *, hung: bool = False) -> None:
-        """A plugin failed a request, or never answered: then it is kept from further ones until it is enabled again."""
+    def report(
+        self, name: str, error: str, cause: BaseException | None = None, *, hung: bool = False, told: bool = False
+    ) -> None:
+        """A plugin failed a request, or never answered: then it is kept from further ones until it is enabled again.
+
+        told: it says itself what somebody has to mend, such as a setting.
+        """
         with self._lock:
             plugin = self._plugins.get(name)
             if plugin is None:
                 return
             plugin.error = error
-            log.error("a plugin failed", plugin=name, reason=error, kept_out=hung, exc_info=cause)
+            tell = log.warning if told else log.error
+            tell("a plugin failed", plugin=name, reason=error, kept_out=hung, exc_info=cause)
             if hung and plugin.offers is not None:
                 plugin.offers = None
                 self.snapshot = merge(self._plugins, self._settings.voice_store, strict=False)

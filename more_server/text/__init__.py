@@ -1,5 +1,6 @@
 """The text front end: from what people write to segments that XTTS speaks well."""
 
+from more_server.text.detect import LanguageDetector
 from more_server.text.languages.registry import LANGUAGES, character_limit, resolve_language
 from more_server.text.normalise import normalise
 from more_server.text.romanise import romanise
@@ -10,6 +11,7 @@ from more_server.text.stream import TextStream
 __all__ = (
     "LANGUAGES",
     "SAMPLES",
+    "LanguageDetector",
     "TextStream",
     "character_limit",
     "normalise",

@@ -63,7 +63,10 @@ async def deny(scope: Scope, send: Send, error: MoreError) -> None:
 
 def handle_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Response for the framework's own refusals: unknown path, method, a body too large."""
-    return handle_more_error(request, _translated(request, error))
+    response = handle_more_error(request, _translated(request, error))
+    if isinstance(error, MethodNotAllowedException) and error.headers:
+        response.headers["allow"] = error.headers["allow"]
+    return response
 
 
 def handle_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -81,5 +84,13 @@ def _translated(request: Request[Any, Any, Any], error: HTTPException) -> MoreEr
     if error.status_code == TooLarge.status:
         return TooLarge("the body is larger than the server accepts (limits.body_bytes)")
     if error.status_code < 500:
-        return BadInput(error.detail)
+        return _unreadable(error)
     return MoreError(error.detail)
+
+
+def _unreadable(error: HTTPException) -> BadInput:
+    """A parameter of the address that cannot be read, where the framework tells which one."""
+    extra = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
+    if not (isinstance(extra, dict) and extra.get("key")):
+        return BadInput(error.detail)
+    return BadInput(f"{extra['key']}: {extra.get('message', 'it cannot be read')}", param=str(extra["key"]))

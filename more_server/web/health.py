@@ -1,22 +1,22 @@
 """Health: alive, ready, and the plain OK that some clients look for."""
 
-from litestar import HttpMethod, MediaType, Response, route
+from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 
+from more_server.engine.engine import LOADING_RETRY_SECONDS
 from more_server.speak import Speaker
 from more_server.web import wire
 
 PUBLIC = {"scope": "public"}
-PROBES = (HttpMethod.GET, HttpMethod.HEAD)
 
 
-@route(["/health", "/health/live"], http_method=PROBES, opt=PUBLIC, media_type=MediaType.TEXT, sync_to_thread=False)
+@get(["/health", "/health/live"], opt=PUBLIC, media_type=MediaType.TEXT, sync_to_thread=False)
 def live() -> str:
     """`OK` as soon as the process answers; wyoming_openai takes this very body for a server with voice lists."""
     return "OK"
 
 
-@route("/health/ready", http_method=PROBES, opt=PUBLIC, sync_to_thread=False)
+@get("/health/ready", opt=PUBLIC, sync_to_thread=False)
 def ready(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     """200 when requests can be spoken, else 503 with the reason."""
     state = speaker.engine.state()
@@ -25,5 +25,6 @@ def ready(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     return Response(
         wire.encode(wire.Readiness(answers, state.model, reason)),
         status_code=200 if answers else 503,
+        headers={} if answers else {"retry-after": str(round(LOADING_RETRY_SECONDS))},
         media_type="application/json",
     )

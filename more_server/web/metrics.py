@@ -45,4 +45,5 @@ def metrics(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     """Prometheus metrics: slots, queue, batch sizes, what guards on speech did."""
     registry = CollectorRegistry()
     registry.register(EngineCollector(speaker.engine.state()))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    # As a header: to a media type the framework adds the character set once more.
+    return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})

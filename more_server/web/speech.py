@@ -25,6 +25,8 @@ from more_server.web.errors import request_id
 
 DEFAULT_FORMAT = "mp3"
 """Open WebUI and LibreChat omit the format and treat the answer as MP3."""
+NOT_STREAMED = (False, "false")
+"""What `stream` is in a request that wants nothing before all of it is there."""
 DOOR = "http"
 """As the log has it."""
 
@@ -83,10 +85,12 @@ async def _begin(speaker: Speaker, content: bytes, report: Report, whole: bool) 
     body = wire.decode(content, wire.SpeechBody)
     report.asked(body.input)
     audio_format, as_events = find_format((body.response_format or DEFAULT_FORMAT).lower()), _as_events(body)
-    whole = whole or body.stream is False
+    # Pieces are joined by LibreChat behind nginx, too; the length in an MP3 file's first frame would end it there.
+    as_file = body.stream in NOT_STREAMED or (whole and audio_format.name != "mp3")
+    whole = whole or as_file
     utterance = await speaker.resolve(wire.speech_request(body, body.input, whole=whole), report.request_id)
     report.resolved(utterance)
-    chunks = (encoded_whole if whole else encoded)(report.watched(speaker.speak(utterance)), audio_format.name)
+    chunks = (encoded_whole if as_file else encoded)(report.watched(speaker.speak(utterance)), audio_format.name)
     if as_events:
         chunks = events(chunks, utterance, report)
     content_type = "text/event-stream" if as_events else audio_format.content_type
@@ -96,7 +100,7 @@ async def _begin(speaker: Speaker, content: bytes, report: Report, whole: bool) 
 
 
 def _as_events(body: wire.SpeechBody) -> bool:
-    name = body.stream_format or "audio"
+    name = (body.stream_format or "audio").lower()
     if name not in ("audio", "sse"):
         raise BadInput(f"there is no stream_format {shown(name)}; there are: audio, sse", param="stream_format")
     return name == "sse"

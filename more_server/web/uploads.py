@@ -1,5 +1,6 @@
 """Recordings and archives as browsers and programs send them."""
 
+import re
 from collections.abc import Collection
 from pathlib import PurePosixPath
 from typing import Any
@@ -29,6 +30,16 @@ MEDIA_TYPES = (
     (".flac", "audio/x-flac"),
 )
 """Of recordings. Where several fit, the first one is meant."""
+BEGINNINGS = (
+    (".wav", re.compile(rb"RIFF....WAVE", re.DOTALL)),
+    (".flac", re.compile(rb"fLaC")),
+    (".ogg", re.compile(rb"OggS")),
+    (".m4a", re.compile(rb"....ftyp", re.DOTALL)),
+    (".webm", re.compile(rb"\x1aE\xdf\xa3")),
+    (".aac", re.compile(rb"\xff[\xf0\xf1\xf8\xf9]")),
+    (".mp3", re.compile(rb"ID3|\xff[\xe2-\xff]")),
+)
+"""Of recordings, as `client.audio.voices.create(audio_sample=<bytes>)` sends them without a name."""
 MULTIPART = "multipart/form-data"
 
 
@@ -69,7 +80,7 @@ async def read_form(request: Request[Any, Any, Any], texts: Collection[str], fil
     try:
         sent = await request.form()
     except (LookupError, ValueError) as error:  # a character set that does not exist, or another one than it says
-        raise BadInput(f"the form cannot be read: {error}") from error
+        raise BadInput(f"the form cannot be read: {getattr(error, 'detail', error)}") from error
     try:
         form = Form({}, {})
         for field, value in sent.multi_items():
@@ -77,7 +88,8 @@ async def read_form(request: Request[Any, Any, Any], texts: Collection[str], fil
             if field not in (files if is_file else texts):
                 raise _unexpected(field, is_file, texts, files)
             if isinstance(value, UploadFile):
-                form.files.setdefault(field, []).append((_suffix(value), await _content(value, field, most)))
+                content = await _content(value, field, most)
+                form.files.setdefault(field, []).append((_suffix(value, content), content))
             elif value.strip():
                 form.texts.setdefault(field, []).append(value)
         return form
@@ -108,13 +120,14 @@ def _unexpected(field: str, is_file: bool, texts: Collection[str], files: Collec
     return BadInput(f"there is no field {shown(field)}; there are: {allowed([*texts, *files])}", param=field)
 
 
-def _suffix(file: UploadFile) -> str:
-    """Of its name; where that has none, as some programs send it, of its media type."""
+def _suffix(file: UploadFile, content: bytes) -> str:
+    """Of its name; where that has none, as some programs send it, of its media type or of how it begins."""
     suffix = PurePosixPath(file.filename).suffix.lower()
     if suffix in REFERENCE_SUFFIXES:
         return suffix
     sent = file.content_type.partition(";")[0].strip().lower()
-    return next((known for known, kind in MEDIA_TYPES if kind == sent), suffix)
+    named = next((known for known, kind in MEDIA_TYPES if kind == sent), "")
+    return named or next((known for known, begins in BEGINNINGS if begins.match(content)), suffix)
 
 
 async def _content(file: UploadFile, field: str, most: int) -> bytes:

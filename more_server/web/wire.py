@@ -1,5 +1,6 @@
 """Every JSON shape that crosses the wire, and how a body is read."""
 
+import re
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -8,6 +9,12 @@ from more_server.errors import BadInput, MoreError
 from more_server.speech import SpeechRequest, Voice
 
 Body = TypeVar("Body")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+SURROGATES = re.compile(
+    rb"\\(?:(?P<pair>u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""Escapes in a JSON string: of UTF-16's pairs, of halves of them, and others, which may be an escaped backslash."""
 
 # -- in
 
@@ -32,10 +39,10 @@ class SpeechOptions(msgspec.Struct, kw_only=True):
     quality: str | None = None
     """A quality profile: fast, balanced, high_quality, or one that was added."""
     language: str | None = None
-    """BCP-47 tag or name; absent: the voice's own, else the one that is recognised, else the server's default."""
+    """BCP-47 tag or name; absent or `auto`: the voice's own, else the one that is recognised, else the default."""
     seed: int | None = None
     """0 to 2^63-1; the same seed makes the same audio. The one used comes back in `x-seed`."""
-    instructions: str | None = None
+    instructions: Any = None
     """Accepted and not followed: XTTS takes no instructions. The voice's reference sets the manner."""
 
 
@@ -46,7 +53,7 @@ class SpeechBody(SpeechOptions, kw_only=True):
     """The text to speak."""
     stream_format: str | None = None
     """audio (default): the bytes themselves; sse: events with base64 pieces and a usage count."""
-    stream: bool | None = None
+    stream: Any = None
     """false: nothing is sent before all of it is made; the answer has its length, and its loudness is exact."""
 
 
@@ -256,8 +263,10 @@ def voice_item(voice: Voice, languages: tuple[str, ...]) -> VoiceItem:
 
 def decode(body: bytes, kind: type[Body]) -> Body:
     """Read a JSON body. Raises BadInput naming the field and what is expected there."""
+    body = body.removeprefix(BYTE_ORDER_MARK)
     try:
-        return msgspec.json.decode(body, type=kind, strict=False)
+        body.decode()
+        return msgspec.json.decode(SURROGATES.sub(_paired, body), type=kind, strict=False)
     except msgspec.ValidationError as error:
         message, param = _explain(str(error))
         raise BadInput(message, param=param) from error
@@ -267,6 +276,11 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         raise BadInput("the body is nested too deeply") from error
     except UnicodeDecodeError as error:
         raise BadInput(f"the body is not valid UTF-8 at byte {error.start}") from error
+
+
+def _paired(match: re.Match[bytes]) -> bytes:
+    """Half a character that was cut in two becomes U+FFFD; JSON lets it stand, and JavaScript sends it."""
+    return match[0] if match["pair"] or not match["half"] else b"\\ufffd"
 
 
 def _explain(message: str) -> tuple[str, str | None]:

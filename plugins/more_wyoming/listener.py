@@ -1,6 +1,7 @@
 """The port: bound when the server can speak, let go when the plugin or the server ends."""
 
 import asyncio
+import errno
 import ipaddress
 import socket
 
@@ -39,8 +40,10 @@ class Listener(Service):
         try:
             self._listening = await asyncio.start_server(self._accept, host, port, limit=self._settings.header_bytes)
         except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            reason = "it is taken by another program" if taken else error.strerror or str(error)
             raise errors.SettingsError(
-                f"{host}:{port} cannot be bound: {error.strerror or error}; another port is set with "
+                f"{host}:{port} cannot be bound: {reason}; set plugins.more_wyoming.port, or use "
                 "`more-server plugins set more_wyoming port=…`"
             ) from error
         self.port = int(self._listening.sockets[0].getsockname()[1])
