@@ -14,6 +14,10 @@ from types import ModuleType
 import msgspec
 
 from more_server import settings
+from more_server.web import wire
+from tests.clients.versions import CLIENTS
+
+WIRE = "more_server/web/wire.py"
 
 
 def _lines(module: str, struct: str) -> dict[str, str]:
@@ -55,9 +59,27 @@ def _setting_rows(struct: type[msgspec.Struct], prefix: str) -> list[str]:
 
 def speech_fields() -> str:
     """Fields of `POST /v1/audio/speech`."""
-    wire = "more_server/web/wire.py"
-    described = _lines(wire, "SpeechBody") | _lines(wire, "SpeechOptions")
+    described = _lines(WIRE, "SpeechBody") | _lines(WIRE, "SpeechOptions")
     return "\n".join(["| field | |", "|---|---|", *(f"| `{name}` | {line} |" for name, line in described.items())])
+
+
+def stream_messages(*names: str) -> str:
+    """Messages of the WebSocket by the structs' names, with their fields and what they mean."""
+    rows = ["| message | fields | |", "|---|---|---|"]
+    for name in names:
+        struct = getattr(wire, name)
+        fields = [f"`{field}`" for field in struct.__struct_fields__]
+        if issubclass(struct, wire.SpeechOptions):
+            fields = ["those of `POST /v1/audio/speech`, without `input`"]
+        rows.append(f"| `{struct.__struct_config__.tag}` | {', '.join(fields)} | {' '.join(struct.__doc__.split())} |")
+    return "\n".join(rows)
+
+
+def clients_table() -> str:
+    """Every client that is tested, with its version and what to type into it."""
+    rows = ["| client | tested | address | key |", "|---|---|---|---|"]
+    rows += [f"| {one.name} | {one.version} | {' | '.join(one.settings)} |" for one in CLIENTS]
+    return "\n".join(rows)
 
 
 def routes_table(*, admin: bool = False) -> str:

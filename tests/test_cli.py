@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from more_server.audio.encode import FORMATS
 from more_server.testing import tiny_xtts
 from tests.web.audio import decoded
 
@@ -66,8 +65,8 @@ def test_say_hello_from_a_fresh_machine(more: More) -> None:
     assert abs(samples).max() > 0.05
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_say_in_every_format(more: More, name: str) -> None:
+@pytest.mark.parametrize("name", ["opus", "pcm"])  # the encoders have tests of their own
+def test_say_in_other_formats(more: More, name: str) -> None:
     asked = ("--voice", "rowan", "--quality", "fast", "--speed", "1.1", "--seed", "3")
     done = more("say", "-", "-o", f"out.{name}", *asked, text="The door is open.")
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ README = Path("README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
 CURLS = [text for kind, text in BLOCKS if kind == "sh" and text.startswith("curl")]
 PYTHONS = [text for kind, text in BLOCKS if kind == "python"]
-HERE = "http://127.0.0.1:8000"
+HERE = "127.0.0.1:8000"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_there_are_curl_lines() -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl: apt-get install curl")
 @pytest.mark.parametrize("lines", CURLS)
 def test_curl_lines(server: Server, tmp_path: Path, lines: str) -> None:
-    script = lines.replace(HERE, server.url).replace("curl ", "curl --fail-with-body ")
+    script = lines.replace(HERE, server.url.removeprefix("http://")).replace("curl ", "curl --fail-with-body ")
     done = subprocess.run(["bash", "-ec", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     for name in re.findall(r"-o (\S+)", lines):
@@ -56,7 +56,7 @@ def test_there_are_python_examples() -> None:
 @pytest.mark.parametrize("example", PYTHONS)
 def test_python_examples(server: Server, tmp_path: Path, example: str) -> None:
     shutil.copy("voices/rowan/reference.wav", tmp_path / "interview.mp3")  # its name deceives nobody who decodes it
-    code = example.replace(HERE, server.url)
+    code = example.replace(HERE, server.url.removeprefix("http://"))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     (name,) = re.findall(r'"(\w+\.wav)"', example)

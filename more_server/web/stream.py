@@ -90,10 +90,10 @@ class Session:
         try:
             await asyncio.wait({reading, speaking}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for one in (reading, speaking, self._speaking):
-                if one is not None:
-                    one.cancel()
-            ended = await asyncio.gather(reading, speaking, return_exceptions=True)
+            tasks = [one for one in (reading, speaking, self._speaking) if one is not None]
+            for one in tasks:
+                one.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
         for error in ended:
             # The client may have left while something was being sent.
             if isinstance(error, Exception) and not isinstance(error, LEFT):

@@ -22,6 +22,7 @@ def show(found: dict[str, Any]) -> None:
         tables += [("Post-processors of the profiles", _chains(found["post_processors"]))]
     if found["http"]:
         tables += [("Over HTTP, one request at a time", _http(found["http"]))]
+        tables += [("First audio of ten words by front door", _doors(found["http"]["doors"]))]
     for title, table in tables:
         out.print(f"\n{title}", style="bold")
         out.print(table)
@@ -136,6 +137,15 @@ def _http(http: dict[str, Any]) -> Table:
     made.add_row("resident memory", _megabytes(http["resident_mb"]), "")
     made.add_row("  its peak", _megabytes(http["resident_peak_mb"]), "")
     made.add_row("busy with other work", _cores(http), "")
+    return made
+
+
+def _doors(doors: dict[str, Any]) -> Table:
+    made = _table("", "first audio p50", "more than HTTP")
+    for name, first in doors["first_audio_ms_p50"].items():
+        more = doors["more_than_http_ms_p50"].get(name)
+        made.add_row(name, _ms(first), "" if more is None else f"{more:+.1f} ms")
+    made.add_row("describe, all slots in use", _ms(doors["describe_ms_p50"]), f"p95 {_ms(doors['describe_ms_p95'])}")
     return made
 
 

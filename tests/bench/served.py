@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.bench import doors
 from tests.bench.machine import resident_megabytes
 from tests.bench.workload import milliseconds, percentile
 
@@ -32,8 +34,9 @@ def measure(data_dir: Path, model: str, device: str, precision: str) -> dict[str
         "MORE_LOG_LEVEL": "error",
         # Else other voices are worked out while the first requests are measured.
         "MORE_PREPARE_VOICES": "false",
+        "MORE_PLUGINS__MORE_WYOMING__PORT": str(port := free_port()),
     }
-    print("· server: start, short texts, a long one", file=sys.stderr, flush=True)
+    print("· server: start, short texts, a long one, its front doors", file=sys.stderr, flush=True)
     with _server(environment):
         pass  # the first start fills the caches of the disk and of the voice's latents
     with _server(environment) as (client, ready, pid):
@@ -41,6 +44,7 @@ def measure(data_dir: Path, model: str, device: str, precision: str) -> dict[str
         runs = list(_short_texts(client))
         firsts = [first for first, _, _ in runs]
         long_first, long_total, long_audio = _speak(client, " ".join([TEN_WORDS] * 20), seed=1)
+        memory = {kind: resident_megabytes(pid, kind) for kind in ("VmRSS", "VmHWM")}
         return {
             "start_to_ready_s": round(ready, 2),
             "requests": len(runs),
@@ -49,9 +53,16 @@ def measure(data_dir: Path, model: str, device: str, precision: str) -> dict[str
             "real_time_factor_p50": round(statistics.median(total / audio for _, total, audio in runs), 4),
             "long_text_first_audio_ms": milliseconds(long_first),
             "long_text_real_time_factor": round(long_total / long_audio, 4),
-            "resident_mb": resident_megabytes(pid, "VmRSS"),
-            "resident_peak_mb": resident_megabytes(pid, "VmHWM"),
+            "resident_mb": memory["VmRSS"],
+            "resident_peak_mb": memory["VmHWM"],
+            "doors": doors.measure(str(client.base_url), port),
         }
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
 
 
 @contextmanager

@@ -60,7 +60,7 @@ CLIENTS = (
     ),
     Client(
         name="Home Assistant, *Wyoming Protocol*",
-        version="2025.8.3",
+        version="2025.8.3, its events",
         settings=("Host `127.0.0.1`, port `10200`", "none: the protocol has no keys"),
         test="test_home_assistant.py",
     ),
