@@ -12,11 +12,9 @@ RATE = 24_000
 Samples = NDArray[np.float32]
 
 
-def stage(
-    *marks: str, whole: bool = False, speed: float = 1.0, measured: float | None = None, rate: int = RATE
-) -> Stage:
+def stage(*marks: str, speed: float = 1.0, measured: float | None = None, rate: int = RATE, **utterance: bool) -> Stage:
     """Of an utterance of one segment for each mark."""
-    utterance = Utterance(
+    made = Utterance(
         id="test",
         segments=tuple(Segment(text="text", token_ids=(1,), mark=mark) for mark in marks),
         voice=Voice(id="nobody", name="Nobody"),
@@ -25,9 +23,9 @@ def stage(
         profile=Profile(name="test", temperature=0.7, top_p=0.9),
         speed=speed,
         seed=0,
-        whole=whole,
+        **utterance,
     )
-    return Stage(utterance, rate, measured)
+    return Stage(made, rate, measured)
 
 
 def driven(

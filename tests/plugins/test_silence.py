@@ -56,6 +56,11 @@ def test_pauses_follow_the_speed_but_never_cut_what_dies_away(speed, expected):
     assert pauses(make(".", ",", "", "?", speed=speed), [segment()] * 4) == pytest.approx(expected, abs=5)
 
 
+def test_a_text_that_goes_on_ends_in_a_pause_between_sentences():
+    assert pauses(make(",", ".", continues=True), [segment()] * 2) == pytest.approx([180, 420], abs=5)
+    assert pauses(make(",", ".", continues=False), [segment()] * 2) == pytest.approx([180, 200], abs=5)
+
+
 def test_pauses_are_settings():
     chosen = Settings(sentence_ms=500, clause_ms=0, other_ms=80, end_ms=1000, hold_ms=20, lead_ms=10)
     assert pauses(make(".", ",", "", "", settings=chosen), [segment()] * 4) == pytest.approx([500, 20, 80, 1000], abs=5)
