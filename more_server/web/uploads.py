@@ -126,8 +126,8 @@ def _suffix(file: UploadFile, content: bytes) -> str:
     if suffix in REFERENCE_SUFFIXES:
         return suffix
     sent = file.content_type.partition(";")[0].strip().lower()
-    named = next((known for known, kind in MEDIA_TYPES if kind == sent), "")
-    return named or next((known for known, begins in BEGINNINGS if begins.match(content)), suffix)
+    named = next((known for known, kind in MEDIA_TYPES if kind == sent), suffix)
+    return named or next((known for known, begins in BEGINNINGS if begins.match(content)), "")
 
 
 async def _content(file: UploadFile, field: str, most: int) -> bytes:

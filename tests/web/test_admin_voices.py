@@ -154,7 +154,7 @@ def test_fields_that_do_not_fit(admin: Admin, fields: dict[str, Any], param: str
         (("clip.wav", b"", "audio/wav"), "empty"),
         (("clip.wav", tone(0.3), "audio/wav"), "at least 1 s"),
         (("run.exe", TONE, "application/x-msdownload"), "cannot be a '.exe' file"),
-        (("nameless", TONE, "text/plain"), "nameless"),
+        (("nameless", b"a letter to a friend", "text/plain"), "nameless"),
     ],
 )
 def test_recordings_that_cannot_serve(admin: Admin, file: tuple[str, bytes, str], says: str) -> None:

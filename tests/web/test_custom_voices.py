@@ -103,6 +103,18 @@ def test_several_recordings(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "suffix"), [("wav", "wav"), ("mp3", "mp3"), ("flac", "flac"), ("opus", "ogg"), ("aac", "aac")]
+)
+def test_bytes_without_a_name_are_known_by_how_they_begin(
+    server: Server, client: openai.OpenAI, kind: str, suffix: str
+) -> None:
+    made = make(client, audio_sample=tone(2, kind))
+    entry = server.http().get(f"/v1/admin/voices/{made.id}").json()
+    assert entry["references"] == [f"reference-01.{suffix}"]
+    client.audio.voices.delete(made.id)
+
+
+@pytest.mark.parametrize(
     ("name", "voice_id"),
     [
         ("Ann", "ann"),

@@ -100,9 +100,19 @@ def test_long_values_are_not_echoed_whole(server: Server) -> None:
         assert len(str(body_of(response)["message"])) < 600
 
 
-def test_probes_may_ask_for_the_head_alone(server: Server) -> None:
-    for path in ("/health", "/health/live", "/health/ready"):
-        assert server.http().head(path).status_code == 200
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/v1/audio/models", "/metrics"])
+def test_the_head_alone_may_be_asked_for(server: Server, path: str) -> None:
+    head, whole = server.http().head(path), server.http().get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == whole.headers["content-type"]
+    assert head.headers["content-type"].count("charset") <= 1
+
+
+@pytest.mark.parametrize(
+    ("path", "param"), [("/v1/audio/voices?legacy=perhaps", "legacy"), ("/v1/audio/voice_consents?limit=x", "limit")]
+)
+def test_a_parameter_of_the_address_is_named(server: Server, path: str, param: str) -> None:
+    assert body_of(server.http().get(path))["param"] == param
 
 
 def test_content_type_does_not_matter(server: Server) -> None:
@@ -221,6 +231,7 @@ def test_while_the_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert http.get("/health/live").status_code == 200
         ready = http.get("/health/ready")
         assert (ready.status_code, ready.json()["ready"]) == (503, False)
+        assert 1 <= int(ready.headers["retry-after"]) <= 60
         for response in (http.post(SPEECH, json={"input": "a"}), http.get("/v1/models"), http.get("/v1/audio/voices")):
             assert response.status_code == 503
             assert body_of(response)["code"] == "model_loading"
