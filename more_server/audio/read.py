@@ -35,7 +35,7 @@ _DECODERS = (
     *("pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be", "pcm_alaw", "pcm_mulaw"),
     *("adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt"),
 )
-_OPTIONS = {
+OPTIONS = {
     "format_whitelist": ",".join(_DEMUXERS),
     "codec_whitelist": ",".join(_DECODERS),
     "protocol_whitelist": "",
@@ -69,7 +69,7 @@ def read(
         raise _too_many_bytes(len(data), max_bytes, param)
     if not data:
         raise BadInput(f"the audio is empty; send {CONTAINERS}", param=param)
-    decoder = _Decoder(max_seconds, max_channels, param)
+    decoder = Decoder(max_seconds, max_channels, param)
     mono = decoder.decode(data)
     samples = resample(mono, decoder.rate, sample_rate)
     if not len(samples):
@@ -137,14 +137,14 @@ def trim_silence(samples: Samples, sample_rate: int) -> Samples:
 
 def decode(data: bytes, *, max_seconds: float, max_channels: int, param: str = "audio_sample") -> Audio:
     """A clip in mono at the rate of its own file, where flat tops are still flat. Raises as `read` does."""
-    decoder = _Decoder(max_seconds, max_channels, param)
+    decoder = Decoder(max_seconds, max_channels, param)
     samples = decoder.decode(data)
     if not len(samples):
         raise BadInput("the audio has no samples", param=param)
     return Audio(samples, decoder.rate)
 
 
-class _Decoder:
+class Decoder:
     """Mono samples of one upload, counted while they come out."""
 
     def __init__(self, max_seconds: float, max_channels: int, param: str) -> None:
@@ -155,11 +155,11 @@ class _Decoder:
         """Hertz; known once something was decoded."""
 
     def decode(self, data: bytes) -> Samples:
-        _limit_blocks()
+        limit_blocks()
         try:
             # Metadata is not UTF-8 everywhere, and nobody reads it here.
             with av.open(
-                io.BytesIO(data), "r", options=_OPTIONS, metadata_errors="replace", io_open=_open_nothing
+                io.BytesIO(data), "r", options=OPTIONS, metadata_errors="replace", io_open=open_nothing
             ) as container:
                 pieces = list(self._pieces(container))
         except av.FFmpegError as error:
@@ -207,7 +207,7 @@ class _Decoder:
 
 
 @functools.cache
-def _limit_blocks() -> None:
+def limit_blocks() -> None:
     """FFmpeg's own limit, for the whole process: PyAV does not offer it, so it is called in the library it loaded."""
     library = ctypes.CDLL(av.buffer.__file__)
     library.av_max_alloc.argtypes = [ctypes.c_size_t]
@@ -242,7 +242,7 @@ def _full_scale(frame: av.AudioFrame) -> NDArray[np.float64]:
     return scaled
 
 
-def _open_nothing(url: str, flags: int, options: dict[str, str]) -> NoReturn:
+def open_nothing(url: str, flags: int, options: dict[str, str]) -> NoReturn:
     """A container may point at other files; none of them is opened."""
     raise av.PermissionError(1, "other files are not opened", url)
 

@@ -1,0 +1,1 @@
+"""Training: data sets, fine-tuning, evaluation, export, and the bundled model from nothing."""

@@ -1,0 +1,1 @@
+"""Datasets: recordings in, clips with their texts out, checked and told about."""
