@@ -1,5 +1,6 @@
 """The command line as a person meets it: real processes, real files."""
 
+import io
 import json
 import os
 import re
@@ -9,10 +10,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+import structlog
 
+from more_server.cli import main
 from more_server.testing import tiny_xtts
 from tests.web.audio import decoded
 
@@ -32,6 +36,21 @@ class More:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MORE_")}
         return kept | {"MORE_DATA_DIR": str(self.data_dir)} | variables
 
+    def inside(self, *arguments: str) -> tuple[int, str, str]:
+        """The same within this process, which has loaded what takes seconds: status, output, errors."""
+        output, errors, status = io.StringIO(), io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+            patch.chdir(self.data_dir)
+            patch.setenv("MORE_DATA_DIR", str(self.data_dir))
+            patch.setenv("MORE_ENGINE__THREADS", "1")
+            try:
+                main(arguments)
+            except SystemExit as end:
+                status = int(end.code or 0)
+            finally:
+                structlog.reset_defaults()
+        return status, output.getvalue(), errors.getvalue()
+
     def __call__(self, *arguments: str, text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "more_server.cli", *arguments],
@@ -47,7 +66,7 @@ class More:
 def test_help_of_everything(more: More) -> None:
     top = more("--help").stdout
     commands = re.findall(r"│ (\w+) +\w", top)
-    assert commands == ["bench", "check", "keys", "models", "plugins", "say", "serve", "voices"]
+    assert commands == ["bench", "check", "keys", "models", "plugins", "say", "serve", "train", "voices"]
     for command in [*commands, ("models", "pull"), ("models", "import"), ("voices", "add")]:
         words = (command,) if isinstance(command, str) else command
         done = more(*words, "--help")
@@ -97,11 +116,11 @@ def test_say_in_other_formats(more: More, name: str) -> None:
     ],
 )
 def test_mistakes_are_one_paragraph(more: More, arguments: tuple[str, ...], says: str) -> None:
-    done = more(*arguments)
-    assert done.returncode == 1
-    assert says in done.stderr
-    assert done.stderr.startswith("more-server: ")
-    assert "Traceback" not in done.stderr + done.stdout
+    status, output, errors = more.inside(*arguments)
+    assert status == 1
+    assert says in errors
+    assert errors.startswith("more-server: ")
+    assert "Traceback" not in errors + output
     left = {path.name for path in more.data_dir.iterdir()}
     assert not left & {"speech.mp3", "out.wma", "voices"}
 

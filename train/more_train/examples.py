@@ -1,0 +1,184 @@
+"""Clips of a dataset as examples: text as tokens, audio as codes, and which were left out for what reason."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from more_server.audio.read import read
+from more_server.errors import BadInput
+from more_server.speech import Samples
+from more_server.text import LANGUAGES, normalise, split
+from more_server.xtts.config import XttsConfig
+from more_server.xtts.tokenizer import Tokenizer
+from more_train import rates
+from more_train.dvae import CodeCache, Codes, Dvae
+from more_train.processes import Processes
+
+MOST_BYTES, MOST_SECONDS = 100 * 1024 * 1024, 600.0
+"""Of one clip's file; whatever is longer is no clip."""
+MOST_KEPT_BYTES = 1_000_000_000
+"""Audio kept in memory once it was read, three hours of it; the rest is read again whenever it is a reference."""
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is, and of how much."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip that can be learnt."""
+
+    id: str
+    file: Path
+    speaker: str
+    language: str
+    text: str
+    """As it is written."""
+    tokens: tuple[int, ...]
+    codes: Codes
+    samples: int
+    """Length at the rate of mels."""
+
+    @property
+    def positions(self) -> int:
+        """What it takes of memory: about its place in a batch."""
+        return len(self.tokens) + len(self.codes)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of clips, by the recipe and by the model."""
+
+    shortest_seconds: float
+    longest_seconds: float
+    most_codes: int
+    """Of one segment of the model."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """All that can be learnt, and what was left out."""
+
+    train: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    left_out: dict[str, int]
+    """Clips by the reason."""
+
+    @property
+    def seconds(self) -> float:
+        """Of speech to train on."""
+        return sum(example.samples for example in self.train) / rates.MEL
+
+
+def tokens_of(text: str, language: str, config: XttsConfig, tokenizer: Tokenizer) -> tuple[int, ...] | None:
+    """Tokens of a text as serving makes them (speak.py); None where it is not spoken in one breath."""
+    spoken = normalise(text, language)
+    pieces = split(
+        spoken,
+        language,
+        count_tokens=lambda piece: tokenizer.count(piece, language),
+        max_tokens=config.max_segment_tokens,
+    )
+    return tokenizer.encode(pieces[0].text, language) if len(pieces) == 1 else None
+
+
+def read_clip(path: Path, content: bytes | None = None) -> Samples:
+    """A clip at the rate of mels. Raises BadInput naming the file."""
+    try:
+        content = path.read_bytes() if content is None else content
+        audio = read(
+            content, sample_rate=rates.MEL, max_bytes=MOST_BYTES, max_seconds=MOST_SECONDS, max_channels=1, param="clip"
+        )
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+    except BadInput as error:
+        raise BadInput(f"{path}: {error.message}") from error
+    return audio.samples
+
+
+class Preparer:
+    """Makes examples of clips, with the tokenizer and the DVAE of a model."""
+
+    def __init__(
+        self, folder: Path, config: XttsConfig, tokenizer: Tokenizer, dvae: Dvae, cache: CodeCache, limits: Limits
+    ) -> None:
+        """folder: of the dataset."""
+        self._folder, self._config, self._tokenizer = folder, config, tokenizer
+        self._dvae, self._cache, self._limits = dvae, cache, limits
+
+    def prepare(self, clips: Sequence[Any], group: Processes, report: Report) -> Examples:
+        """Examples of the dataset's clips; each process makes the codes of its share first."""
+        mine = clips[group.rank :: group.size]
+        for done, clip in enumerate(mine):
+            report("making codes of the audio", done, len(mine))
+            if self._reason(clip) is None:
+                self._coded(self._folder / clip.file)
+        group.wait()
+        made: dict[str, list[Example]] = {"train": [], "held_out": []}
+        left_out: Counter[str] = Counter()
+        for clip in clips:
+            found = self._example(clip)
+            if isinstance(found, str):
+                left_out[found] += 1
+            else:
+                made[clip.split].append(found)
+        report("making codes of the audio", len(mine), len(mine))
+        return Examples(tuple(made["train"]), tuple(made["held_out"]), dict(left_out))
+
+    def _reason(self, clip: Any) -> str | None:
+        """Why a clip cannot be learnt, as far as that is known without its audio."""
+        limits = self._limits
+        if clip.seconds < limits.shortest_seconds:
+            return f"shorter than {limits.shortest_seconds:g} s"
+        longest = min(limits.longest_seconds, limits.most_codes * self._config.seconds_per_code)
+        if clip.seconds > longest:
+            return f"longer than {longest:.1f} s"
+        if clip.language not in self._config.languages or clip.language not in LANGUAGES:
+            return f"language {clip.language} is not the model's"
+        return None
+
+    def _example(self, clip: Any) -> Example | str:
+        if (reason := self._reason(clip)) is not None:
+            return reason
+        tokens = tokens_of(clip.text, clip.language, self._config, self._tokenizer)
+        if tokens is None or len(tokens) < 2 or len(tokens) > self._config.gpt.max_text_tokens:
+            return "text too long for one segment, or nothing to speak"
+        path = self._folder / clip.file
+        samples, codes = self._coded(path)
+        if len(codes) > self._limits.most_codes:
+            return f"more than {self._limits.most_codes} codes"
+        return Example(clip.id, path, clip.speaker, clip.language, clip.text, tokens, codes, samples)
+
+    def _coded(self, path: Path) -> tuple[int, Codes]:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {error.strerror}; build the dataset again") from error
+        key = self._cache.key(content)
+        if (known := self._cache.get(key)) is not None:
+            return known
+        samples = read_clip(path, content)
+        codes = self._dvae.encode(samples)
+        self._cache.put(key, len(samples), codes)
+        return len(samples), codes
+
+
+class Recordings:
+    """Audio of examples at the rate of mels; what was read is kept while there is room for it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, Samples] = {}
+        self._bytes = 0
+
+    def get(self, example: Example) -> Samples:
+        """Samples of an example, shape (n,)."""
+        if (known := self._kept.get(example.file)) is not None:
+            return known
+        samples = read_clip(example.file)
+        if self._bytes + samples.nbytes <= MOST_KEPT_BYTES:
+            self._kept[example.file] = samples
+            self._bytes += samples.nbytes
+        return np.ascontiguousarray(samples)

@@ -1,0 +1,1 @@
+"""The recipe `nano`: from nothing to a speaking model."""
