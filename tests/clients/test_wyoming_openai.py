@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wyoming.audio import AudioChunk, AudioStart
 from wyoming.client import AsyncTcpClient
 from wyoming.event import Event
 from wyoming.info import Describe, Info
@@ -29,6 +28,7 @@ from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, Synthesize
 from tests.clients.front import Front, counted
 from tests.clients.install import bridge
 from tests.web.conftest import Server
+from tests.wyoming_events import kinds, seconds
 
 PYTHON = Path(__file__).with_name(".bridge") / "bin" / "python"
 TEXT = "The weather is so nice today. We are going for a walk. Then we will all come home. So we hope."
@@ -104,21 +104,6 @@ def streamed(*pieces: str, voice: SynthesizeVoice | None = None) -> list[Event]:
     chunks = [SynthesizeChunk(piece).event() for piece in pieces]
     whole = Synthesize("".join(pieces), voice).event()
     return [SynthesizeStart(voice=voice).event(), *chunks, whole, SynthesizeStop().event()]
-
-
-def kinds(events: list[Event]) -> list[str]:
-    """Types in order, several audio-chunks as one."""
-    found = [event.type for event in events]
-    return [one for at, one in enumerate(found) if one != "audio-chunk" or found[at - 1] != one]
-
-
-def seconds(events: list[Event]) -> float:
-    """Of the audio, which is not silent and all in one format."""
-    chunks = [AudioChunk.from_event(event) for event in events if event.type == "audio-chunk"]
-    starts = [AudioStart.from_event(event) for event in events if event.type == "audio-start"]
-    assert {(one.rate, one.width, one.channels) for one in [*starts, *chunks]} == {(24_000, 2, 1)}
-    assert len(set(b"".join(chunk.audio for chunk in chunks))) > 50
-    return sum(chunk.seconds for chunk in chunks)
 
 
 def requests(front: Front, known: int = 0) -> list[str]:

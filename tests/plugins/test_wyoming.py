@@ -15,7 +15,6 @@ from more_wyoming import Settings
 from more_wyoming.announcer import Announcer
 from more_wyoming.catalogue import Catalogue
 from more_wyoming.listener import Listener
-from wyoming.audio import AudioChunk, AudioStart
 from wyoming.client import AsyncTcpClient
 from wyoming.event import Event
 from wyoming.info import Describe, Info
@@ -24,6 +23,7 @@ from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, Synthesize
 
 from more_server import Voice, errors
 from tests.web.conftest import Server, nano_settings, running
+from tests.wyoming_events import kinds, seconds
 
 FIRST = "The weather is so nice today."
 REST = " We are going for a long walk in the park. And then we will all come home for dinner."
@@ -71,21 +71,6 @@ async def until(client: AsyncTcpClient, *last: str) -> list[Event]:
         if event.type in last:
             break
     return events
-
-
-def kinds(events: list[Event]) -> list[str]:
-    """Types in order, several audio-chunks as one."""
-    found = [event.type for event in events]
-    return [one for at, one in enumerate(found) if one != "audio-chunk" or found[at - 1] != one]
-
-
-def seconds(events: list[Event]) -> float:
-    """Of the audio, all of which is in one format."""
-    chunks = [AudioChunk.from_event(event) for event in events if event.type == "audio-chunk"]
-    starts = [AudioStart.from_event(event) for event in events if event.type == "audio-start"]
-    assert {(one.rate, one.width, one.channels) for one in [*chunks, *starts]} == {(24_000, 2, 1)}
-    assert len(set(b"".join(chunk.audio for chunk in chunks))) > 50
-    return sum(chunk.seconds for chunk in chunks)
 
 
 async def stream(client: AsyncTcpClient, text: str, voice: SynthesizeVoice | None = None) -> None:

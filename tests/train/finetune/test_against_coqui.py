@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from more_train.dvae import load_dvae
-from more_train.gpt_loss import Batch, Row, Trained, counts, file_tensors, load_trained, make_batch
+from more_train.gpt_loss import Batch, Row, Trained, attend, counts, drop, file_tensors, load_trained, make_batch
 from safetensors.torch import load_file, save_file
 
 from more_server.testing import tiny_config
@@ -113,6 +113,24 @@ def test_codes_that_the_reference_gives_away_are_not_counted(folder: Path) -> No
     batch = make_batch([heard], reference[:1], config.gpt, show_text_stop=True)
     kept = [*rows[0].codes[:4], *rows[0].codes[20:], *[config.gpt.stop_audio_token] * 4]
     assert batch.code_targets.tolist() == kept
+
+
+def test_dropout_leaves_out_its_share_and_keeps_the_mean():
+    torch.manual_seed(0)
+    values = torch.ones(101, 997, requires_grad=True)
+    dropped = drop(values, 0.1)
+    left_out = (dropped == 0).float()
+    assert left_out.mean().item() == pytest.approx(0.1, abs=0.003)
+    assert left_out[::2].mean().item() == pytest.approx(0.1, abs=0.005)
+    assert dropped[dropped != 0].unique().tolist() == pytest.approx([1 / 0.9])
+    dropped.sum().backward()
+    assert torch.equal(values.grad, dropped.detach())
+    assert torch.equal(drop(values, 0.0), values)
+
+
+def test_attention_with_next_to_no_dropout_is_attention():
+    query, key, value = torch.randn(3, 2, 4, 33, 16, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(attend(query, key, value, 1e-9), attend(query, key, value, 0.0))
 
 
 def test_checkpointing_changes_memory_alone(folder: Path) -> None:
