@@ -17,9 +17,9 @@ def test_a_preset_fits_itself(preset: str):
 
 def test_a_file_changes_what_it_names(tmp_path: Path):
     path = tmp_path / "nano.toml"
-    path.write_text('preset = "smoke"\nseed = 7\n[gpt]\nlayers = 3\n[gpt.optimisation]\ntotal_steps = 9\n')
+    path.write_text('preset = "smoke"\nseed = 7\n[gpt]\nlayers = 4\n[gpt.optimisation]\ntotal_steps = 9\n')
     nano = read(path)
-    assert (nano.seed, nano.gpt.layers, nano.gpt.optimisation.total_steps, nano.gpt.width) == (7, 3, 9, 64)
+    assert (nano.seed, nano.gpt.layers, nano.gpt.optimisation.total_steps, nano.gpt.width) == (7, 4, 9, 64)
     assert read(path, "small").gpt.width == 256
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,9 +18,13 @@ from more_train.nano.reader import Reader
 from more_train.nano.workshop import Ahead, Workshop
 from more_train.optimise import Optimiser
 
+SPEAKS, HEARS = ("gpt", "text_head", "mel_head"), ("conditioning_encoder", "perceiver", "voice_head")
+KINDS = ("speaks", "hears")
 GUIDED_HEAD = 0
 CODE_SPREAD = 0.1
-"""Of the codes' embeddings at the start: five times that of their positions, which tell less."""
+"""Of the codes' embeddings at the start; at GPT-2's 0.02 places drown them."""
+POSITION_SPREAD = 0.05
+"""Of the waves that places begin as: attention finds what is near before it has learnt what anything is."""
 
 
 class Losses(NamedTuple):
@@ -46,6 +51,13 @@ class Losses(NamedTuple):
         )
 
 
+def waves(places: int, width: int) -> Tensor:
+    """Sines and cosines of places, (places, width): places that are near are alike, in text and codes alike."""
+    rates = torch.exp(-math.log(1000.0) * torch.arange(width // 2) / (width // 2))
+    angles = torch.arange(places)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
 class Speaking(nn.Module):
     """What this stage trains; names are those of the modules when they serve. `mel_head` and `voice_head` stay here."""
 
@@ -67,6 +79,9 @@ class Speaking(nn.Module):
                 nn.init.normal_(value, std=deep if name.endswith(("c_proj.weight", "c_out.weight")) else 0.02)
             elif name.endswith("bias"):
                 nn.init.zeros_(value)
+        with torch.no_grad():
+            for table in (gpt.text_positions, gpt.code_positions):
+                table.weight.copy_(POSITION_SPREAD * waves(*table.weight.shape))
 
     @torch.no_grad()
     def start_codes(self, codebook: Tensor) -> None:
@@ -87,20 +102,20 @@ class Speaking(nn.Module):
         return latents
 
     def run(self, batch: Batch, conditioning: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents (rows, places, width) of a batch, and what the guided head's attention misses, (rows, codes)."""
+        """Latents (rows, places, width) of a batch, and what the guided heads' attention misses, (rows, codes)."""
         gpt = self.gpt
         text = gpt.text_embedding(batch.text) + gpt.text_positions.weight[: batch.text.shape[1]]
         codes = gpt.code_embedding(batch.codes) + gpt.code_positions.weight[: batch.codes.shape[1]]
         parts = torch.cat([conditioning[batch.reference], text, codes], dim=1)
         hidden = parts.gather(1, batch.order[:, :, None].expand(-1, -1, parts.shape[-1]))
-        missed = hidden.new_zeros(batch.codes.shape)
+        missed = []
         for number, block in enumerate(gpt.blocks):
             query, key, value = (part.transpose(1, 2) for part in block.project(hidden))  # type: ignore[operator]
-            if number == self.settings.guided_layer:
-                missed = _missed(query[:, GUIDED_HEAD], key[:, GUIDED_HEAD], batch)
+            if number in self.settings.guided_layers:
+                missed.append(_missed(query[:, GUIDED_HEAD], key[:, GUIDED_HEAD], batch))
             attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
             hidden = block.finish(hidden, attended.transpose(1, 2).flatten(2))  # type: ignore[operator]
-        return gpt.final_norm(gpt.ln_f(hidden.float())), missed
+        return gpt.final_norm(gpt.ln_f(hidden.float())), torch.stack(missed).mean(dim=0)
 
     def forward(self, batch: Batch, voices: Tensor) -> Losses:
         """voices: embedding of each reference's speaker, (references, width)."""
@@ -148,7 +163,12 @@ class GptTrainer:
         speaking = Speaking(parts, workshop.nano)
         speaking.start_codes(codebook)
         self._module = speaking.to(workshop.device)
-        self._optimiser = Optimiser(self._module, self.settings.optimisation)
+        rates = self.settings.optimisation
+        slower = replace(rates, learning_rate=self.settings.hearing * rates.learning_rate)
+        self._optimisers = [
+            Optimiser(nn.ModuleDict({name: self._module.get_submodule(name) for name in names}), chosen)
+            for names, chosen in ((SPEAKS, rates), (HEARS, slower))
+        ]
         self._batches = Ahead(self._batch, workshop.nano.loaders)
         self.close = self._batches.close
 
@@ -158,8 +178,9 @@ class GptTrainer:
         with self._workshop.autocast():
             losses: Losses = self._module(batch.to(self._workshop.device), self._voices[speakers])
         torch.autograd.backward(losses.total(self.settings))
-        update = self._optimiser.step()
-        return {**{name: value.detach() for name, value in losses._asdict().items()}, "norm": update.norm}
+        for optimiser in self._optimisers:
+            optimiser.step()
+        return {name: value.detach() for name, value in losses._asdict().items()}
 
     def _batch(self, number: int) -> tuple[Batch, Tensor]:
         random = self._workshop.random("gpt", number)
@@ -180,7 +201,8 @@ class GptTrainer:
         """Losses of held-out sentences, and how much worse codes and mels are told with exchanged references."""
         if number % self.settings.measured_every and number != self.total:
             return {}
-        with self._optimiser.averaged(), self._workshop.autocast():
+        speaks, hears = self._optimisers
+        with speaks.averaged(), hears.averaged(), self._workshop.autocast():
             true, exchanged = (self._losses(exchange) for exchange in (False, True))
         return {
             **{name: float(value) for name, value in true._asdict().items()},
@@ -195,12 +217,17 @@ class GptTrainer:
 
     def parts(self) -> dict[str, dict[str, Tensor]]:
         """Weights, average, moments."""
-        return self._optimiser.parts()
+        return {
+            f"{kind}-{name}": part
+            for kind, optimiser in zip(KINDS, self._optimisers, strict=True)
+            for name, part in optimiser.parts().items()
+        }
 
     def load(self, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Go on."""
-        self._optimiser.load(parts)
+        for kind, optimiser in zip(KINDS, self._optimisers, strict=True):
+            optimiser.load({name: parts[f"{kind}-{name}"] for name in optimiser.parts()})
 
     def result(self) -> dict[str, Tensor]:
         """The running average, by the names of `Speaking`."""
-        return self._optimiser.parts()["ema"]
+        return {name: value for optimiser in self._optimisers for name, value in optimiser.parts()["ema"].items()}

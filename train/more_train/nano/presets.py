@@ -44,7 +44,7 @@ def smoke() -> Nano:
             optimisation=quick,
         ),
         gpt=Gpt(
-            layers=2, width=64, heads=2, max_codes=110, reference_seconds=0.5, groups=2, clips=2, guided_layer=1,
+            layers=2, width=64, heads=2, max_codes=110, reference_seconds=0.5, groups=2, clips=2, guided_layers=(0, 1),
             held_out=2, measured_every=3, optimisation=quick,
         ),
         decoder=Decoder(
@@ -87,7 +87,7 @@ def full() -> Nano:
             layers=8,
             width=320,
             heads=5,
-            guided_layer=4,
+            guided_layers=(2, 3, 4, 5),
             groups=8,
             clips=8,
             held_out=64,
@@ -166,7 +166,7 @@ def checked(nano: Nano, source: str) -> Nano:
             not nano.language_weights or len(nano.language_weights) == len(nano.languages)
         ),
         "gpt.width is not a multiple of gpt.heads and of 32": gpt.width % gpt.heads == 0 and gpt.width % 32 == 0,
-        "gpt.guided_layer is no layer": gpt.guided_layer < gpt.layers,
+        "gpt.guided_layers names no layer": all(0 <= layer < gpt.layers for layer in gpt.guided_layers),
         "gpt.clips must be below speech.clips": gpt.clips < nano.speech.clips,
         "decoder.factors must make 256": _product(decoder.factors) == 256,
         "decoder.factor_kernels must be multiples of decoder.factors": len(decoder.factors)
