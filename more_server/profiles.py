@@ -32,12 +32,7 @@ class ProfileBook:
     def __init__(self, folder: Path) -> None:
         """Raises SettingsError where `profiles.json` in the folder cannot be used."""
         self._path = folder / "profiles.json"
-        try:
-            self.made = msgspec.json.decode(self._path.read_bytes(), type=dict[str, Made])
-        except FileNotFoundError:
-            self.made = {}
-        except (OSError, msgspec.DecodeError) as error:
-            raise SettingsError(f"{self._path} cannot be used: {error}; mend it, or move it away") from error
+        self.made = self._read()
 
     def names(self, snapshot: Snapshot) -> list[str]:
         """Of all profiles, those made last."""
@@ -96,8 +91,16 @@ class ProfileBook:
         self._write(lambda others: others | {name: made})
         return profile
 
+    def _read(self) -> dict[str, Made]:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, Made])
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.DecodeError) as error:
+            raise SettingsError(f"{self._path} cannot be used: {error}; mend it, or move it away") from error
+
     def _write(self, change: Callable[[dict[str, Made]], dict[str, Made]]) -> None:
         with locked(self._path, seconds=LOCK_SECONDS):
-            changed = change(self.made)
+            changed = change(self._read())  # another server may have written meanwhile
             keep_file(self._path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
         self.made = changed

@@ -196,8 +196,14 @@ def effective(loaded: Loaded) -> list[tuple[str, Any, str, bool]]:
         value: Any = loaded.settings
         for part in path.split("."):
             value = getattr(value, part)
-        rows.append((path, value, loaded.sources.get(path, DEFAULT), path.partition(".")[0] in RELOADABLE))
+        rows.append((path, value, source_of(loaded, path), path.partition(".")[0] in RELOADABLE))
     return rows
+
+
+def source_of(loaded: Loaded, path: str) -> str:
+    """Where a setting comes from; of a table, the first of its parts that was given."""
+    given = (source for one, source in loaded.sources.items() if one == path or one.startswith(f"{path}."))
+    return next(given, DEFAULT)
 
 
 def reloaded(running: Settings, now: Settings) -> tuple[Settings, list[str]]:

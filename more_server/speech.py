@@ -79,7 +79,8 @@ class Voice(msgspec.Struct, frozen=True, kw_only=True):
 
 VOICE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 REFERENCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_ -]{0,99}\.[a-z0-9]{2,4}")
-VOICE_ID_RULE = "a voice's name is 1 to 64 lower-case letters, digits, '-' and '_', beginning with a letter or digit"
+NAME_RULE = "1 to 64 lower-case letters, digits, '-' and '_', beginning with a letter or digit"
+VOICE_ID_RULE = f"a voice's name is {NAME_RULE}"
 
 
 def check_voice_id(voice_id: str) -> str:
@@ -99,7 +100,8 @@ def check_reference_name(name: str) -> str:
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A quality profile: the sole owner of every sampling parameter."""
 
-    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,63}$")]
+    name: str
+    """1 to 64 lower-case letters, digits, `-` and `_`, beginning with a letter or digit."""
     temperature: Annotated[float, Meta(gt=0, le=2)]
     top_p: Annotated[float, Meta(gt=0, le=1)]
     """Smallest set of codes whose probabilities sum to this is kept."""
@@ -119,6 +121,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def derived(self, name: str, changes: Mapping[str, Any]) -> "Profile":
         """Another profile that differs in `changes`. Raises BadInput naming the field and what is allowed."""
+        if not VOICE_ID.fullmatch(name):
+            raise BadInput(f"name: {shown(name)} cannot be a profile's; it is {NAME_RULE}", param="name")
         if unknown := sorted(set(changes) - (set(self.__struct_fields__) - {"name"})):
             fields = ", ".join(field for field in self.__struct_fields__ if field != "name")
             raise BadInput(f"a profile has no {shown(unknown[0])}; it has: {fields}", param=unknown[0])

@@ -138,9 +138,10 @@ class VoiceLibrary:
 
         snapshot: other stores than those in force.
         """
+        snapshot = snapshot or self._registry.snapshot
         voices = {one: Voice(id=one, name=one.replace("-", " ").title(), fixed=True) for one in studio or {}}
-        problems: list[str] = []
-        for plugin, store in reversed((snapshot or self._registry.snapshot).stores):
+        problems = list(snapshot.lost_stores)
+        for plugin, store in reversed(snapshot.stores):
             try:
                 listing = self._listing(plugin, store)
             except MoreError as error:

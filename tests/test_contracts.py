@@ -1,4 +1,8 @@
-"""What every post-processor and every encoder promises, held against each one that is there."""
+"""What every post-processor, encoder and voice store promises, held against each one that is there.
+
+Encoders have more promises in tests/audio/test_encode.py: chunked input gives what whole input gives, and no sample is
+lost. Stores have more in tests/test_store_contracts.py.
+"""
 
 import subprocess
 import sys

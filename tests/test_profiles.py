@@ -46,7 +46,8 @@ def test_more_come_from_the_settings(tmp_path: Path) -> None:
         ({"x": {"temprature": 1}}, r"profiles\.x: a profile has no 'temprature'; it has: temperature"),
         ({"x": {"temperature": 9}}, r"profiles\.x: temperature: expected `float` <= 2"),
         ({"fast": {"speed": 2}}, r"profiles\.fast: there is such a profile already"),
-        ({"A B": {"speed": 2}}, r"profiles\.A B: name"),
+        ({"A B": {"speed": 2}}, r"profiles\.A B: name: 'A B' cannot be a profile's; it is 1 to 64 lower-case letters"),
+        ({"a\n": {"speed": 2}}, r"profiles\.a\n: name"),
     ],
 )
 def test_settings_of_profiles_that_do_not_fit_refuse_to_start(tmp_path: Path, table: dict, says: str) -> None:
@@ -72,6 +73,9 @@ def test_made_ones_are_kept_changed_and_forgotten(tmp_path: Path, snapshot: Snap
         ("fast", "balanced", {}, "name"),
         ("../x", "balanced", {}, "name"),
         ("\u202ecast", "balanced", {}, "name"),
+        ("pod\n", "balanced", {}, "name"),
+        ("pod\x07", "balanced", {}, "name"),
+        ("", "balanced", {}, "name"),
         ("pod", "nothing", {}, "base"),
         ("pod", "fast", {"temperature": 5}, "temperature"),
         ("pod", "fast", {"loudness": 5}, "loudness"),
@@ -106,6 +110,14 @@ def test_one_whose_base_went_with_its_plugin_says_so(tmp_path: Path, snapshot: S
     book.create("pod", "fast", {}, snapshot)
     with pytest.raises(BadInput, match="made of fast, which is gone with its plugin"):
         book.find("pod", Snapshot())
+
+
+def test_what_another_server_made_meanwhile_stays(tmp_path: Path, snapshot: Snapshot) -> None:
+    ours, theirs = ProfileBook(tmp_path / "admin"), ProfileBook(tmp_path / "admin")
+    theirs.create("theirs", "fast", {}, snapshot)
+    ours.create("ours", "balanced", {}, snapshot)
+    assert ours.find("theirs", snapshot).name == "theirs"
+    assert set(ProfileBook(tmp_path / "admin").made) == {"ours", "theirs"}
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:

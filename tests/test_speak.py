@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -67,6 +68,20 @@ async def test_every_language_is_spoken(speaker: Speaker, language: str) -> None
     samples = np.concatenate([audio.samples async for audio in speaker.speak(utterance)])
     assert len(samples) >= 1024 * len(utterance.segments)
     assert np.isfinite(samples).all()
+
+
+async def test_plugins_are_looked_up_when_a_request_is_resolved_and_never_after(
+    speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    utterance = await speaker.resolve(SpeechRequest(text=SENTENCES["en"], seed=1), "test")
+    assert [link.id for link in utterance.post_processors] == ["more_silence", "more_loudness"]
+    expected = [audio.samples async for audio in speaker.speak(utterance)]
+    nowhere: Any = None
+    monkeypatch.setattr(speaker, "registry", nowhere)
+    monkeypatch.setattr(speaker.voices, "_registry", nowhere)
+    heard = [audio.samples async for audio in speaker.speak(utterance)]
+    assert np.array_equal(np.concatenate(heard), np.concatenate(expected))
+    assert len(heard) > 1
 
 
 async def test_languages_by_request_voice_and_default(speaker: Speaker) -> None:

@@ -1,6 +1,5 @@
 """Voices of all stores: found under every name, mixed by name, added whole; stores that fail are told."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -203,10 +202,9 @@ def test_a_mixture_speaks_what_its_heaviest_part_does(library: VoiceLibrary) -> 
 
 @pytest.mark.parametrize("name", ["linden+" + " " * 900 + "(", "linden(" + "1" * 900, "+" * 900, "a" * 1001 + "+b"])
 def test_long_mixtures_are_refused_at_once(library: VoiceLibrary, name: str) -> None:
-    view, began = library.view(), time.monotonic()
+    # A pattern that could be matched in more than one way would not come back.
     with pytest.raises(BadInput):
-        view.resolve(name, "")
-    assert time.monotonic() - began < 0.5
+        library.view().resolve(name, "")
 
 
 def test_mixed_latents_lie_between_and_keep_their_length() -> None:
@@ -314,13 +312,15 @@ def test_a_store_that_fails_is_told_and_the_others_go_on(tmp_path: Path, behave:
     assert says in view.problems[0]
 
 
-def test_one_that_hangs_is_asked_once(tmp_path: Path) -> None:
-    library = failing(tmp_path, "time.sleep(60)")
-    library.seconds = 0.5
-    library.view()
-    began = time.monotonic()
-    assert library.view().problems == ()
-    assert time.monotonic() - began < 0.4
+def test_one_that_hangs_is_asked_once_and_told_for_as_long_as_it_is_missing(tmp_path: Path) -> None:
+    called = tmp_path / "called"  # making it a second time fails in other words
+    library = failing(tmp_path, f"__import__('os').mkdir({str(called)!r}); time.sleep(60)")
+    library.seconds = 0.3
+    for begins in ("store failing: ", *["the voices of the plugin failing are missing: "] * 2):
+        (problem,) = library.view().problems
+        assert problem.startswith(begins)
+        assert "no answer within 0.3 s" in problem
+    assert called.is_dir()
 
 
 def test_a_full_disk_is_an_error_where_it_matters_and_a_warning_where_not(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_one_that_hangs_is_kept_out_though_it_is_where_new_voices_go(tmp_path: P
     library = failing(tmp_path, "time.sleep(60)", voice_store="failing")
     library.seconds = 0.3
     library.view()
-    assert library.view().problems == ()
+    assert "the voices of the plugin failing are missing" in library.view().problems[0]
     assert library.store()[1].name == "folder"
 
 

@@ -38,9 +38,9 @@ def serve(*, host: str | None = None, port: int | None = None) -> None:
 
     loaded = reread().settings
     logs.configure(loaded.log_level, loaded.log_format)
+    _check_reach(loaded)
     listening = _bind(loaded)
     try:
-        _check_reach(loaded)
         _run(loaded, listening, reread)
     finally:
         listening.close()

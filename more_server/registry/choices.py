@@ -22,20 +22,20 @@ class Choices:
     """Kept in one file, replaced whole."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "plugins.json"
+        self.path = folder / "plugins.json"
 
     def read(self) -> dict[str, Choice]:
         """By the plugin's name. Raises SettingsError for a file that cannot be used."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, Choice])
+            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, Choice])
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError) as error:
-            raise SettingsError(f"{self._path} cannot be used: {error}; mend it, or move it away") from error
+            raise SettingsError(f"{self.path} cannot be used: {error}; mend it, or move it away") from error
 
     def write(self, name: str, choice: Choice) -> None:
         """Keep the choice for one plugin. Raises StorageError."""
-        with locked(self._path, seconds=LOCK_SECONDS):
+        with locked(self.path, seconds=LOCK_SECONDS):
             choices = self.read() | {name: choice}
             # Secrets of plugins are in it.
-            keep_file(self._path, msgspec.json.format(msgspec.json.encode(choices), indent=2), private=True)
+            keep_file(self.path, msgspec.json.format(msgspec.json.encode(choices), indent=2), private=True)

@@ -50,6 +50,8 @@ class Row(msgspec.Struct, kw_only=True):
     """Effective values, secrets masked; None for a plugin without settings."""
     changed: tuple[str, ...]
     """Settings that an administrator has changed."""
+    switched: bool
+    """An administrator has enabled or disabled it; else it is as the settings or the plugin itself say."""
     schema: dict[str, Any] | None
     """JSON Schema of the settings."""
 
@@ -160,6 +162,11 @@ class Registry:
 
     # -- while it runs
 
+    @property
+    def choices_path(self) -> Path:
+        """The file of what an administrator decided while the server ran."""
+        return self._choices.path
+
     def rows(self) -> list[Row]:
         """Every plugin, in order of name."""
         choices = self._choices.read()
@@ -261,6 +268,7 @@ class Registry:
             origin=plugin.found.origin,
             settings=fields.shown(plugin.settings),
             changed=tuple(sorted(choice.settings)),
+            switched=choice.enabled is not None,
             schema=fields.schema(plugin.struct),
         )
 

@@ -26,6 +26,8 @@ class Snapshot:
     """Of every plugin: active, disabled or failed."""
     errors: Mapping[str, str] = field(default_factory=dict)
     """What failed plugins failed with."""
+    lost_stores: tuple[str, ...] = ()
+    """A sentence for each failed plugin whose voices are missing."""
 
     def chain(self, profile: Profile) -> tuple[PostProcessing, ...]:
         """The post-processors of a profile; those of disabled plugins are left out.
@@ -83,6 +85,11 @@ def merge(plugins: Mapping[str, Plugin], first_store: str, *, strict: bool = Tru
         services=tuple((name, service) for name, offers in active for service in offers.services),
         states={name: plugin.state for name, plugin in plugins.items()},
         errors={name: plugin.error for name, plugin in plugins.items() if plugin.state == "failed"},
+        lost_stores=tuple(
+            f"the voices of the plugin {name} are missing: {plugin.reason}"
+            for name, plugin in plugins.items()
+            if plugin.state == "failed" and "voice_stores" in plugin.hooks
+        ),
     )
 
 

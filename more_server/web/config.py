@@ -1,5 +1,7 @@
 """The configuration for administrators: `/v1/admin/config`."""
 
+import asyncio
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -7,18 +9,20 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from more_server.administration import Administration
-from more_server.settings import effective
+from more_server.registry import Row
+from more_server.settings import PLUGINS, effective, source_of
 from more_server.web.admin import ADMIN, answer
 
 
 class Setting(msgspec.Struct):
-    """A setting in force; those of plugins are told with the plugins."""
+    """A setting in force."""
 
     path: str
-    """As in more.toml, such as `server.port`."""
+    """As in more.toml, such as `server.port` or `plugins.more_loudness.target_lufs`."""
     value: Any
+    """Secrets of plugins are masked."""
     source: str
-    """`default`, a file, or the variable that it was read from."""
+    """`default`, `command line`, a file, or the variable that it was read from."""
     reloadable: bool
     """A reload takes a change up; else it waits for the next start."""
 
@@ -30,11 +34,22 @@ class Configuration(msgspec.Struct):
     object: Literal["list"] = "list"
 
 
-@get("/v1/admin/config", opt=ADMIN, sync_to_thread=False)
-def read_config(administration: NamedDependency[Administration]) -> Response[bytes]:
+@get("/v1/admin/config", opt=ADMIN)
+async def read_config(administration: NamedDependency[Administration]) -> Response[bytes]:
     """Every setting with its value, where it comes from, and whether a reload takes it up."""
-    rows = effective(administration.loaded)
     plain = [
-        Setting(path, msgspec.to_builtins(value, enc_hook=str), source, again) for path, value, source, again in rows
+        Setting(path, msgspec.to_builtins(value, enc_hook=str), source, again)
+        for path, value, source, again in effective(administration.loaded)
     ]
-    return answer(Configuration(plain))
+    rows = await asyncio.to_thread(administration.speaker.registry.rows)
+    return answer(Configuration([*plain, *(setting for row in rows for setting in _of_plugin(administration, row))]))
+
+
+def _of_plugin(administration: Administration, row: Row) -> Iterator[Setting]:
+    """Whether it is enabled, and its own settings; what was decided while the server ran has its file as the source."""
+    decided = str(administration.speaker.registry.choices_path)
+    values = {"enabled": row.enabled, **(row.settings or {})}
+    for name, value in values.items():
+        path = f"{PLUGINS}.{row.name}.{name}"
+        is_decided = row.switched if name == "enabled" else name in row.changed
+        yield Setting(path, value, decided if is_decided else source_of(administration.loaded, path), reloadable=True)

@@ -1,11 +1,12 @@
 """Every JSON shape that crosses the wire, and how a body is read."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from more_server.errors import BadInput, MoreError
+from more_server.errors import BadInput, MoreError, allowed
 from more_server.speech import SpeechRequest, Voice
 
 Body = TypeVar("Body")
@@ -268,7 +269,7 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         body.decode()
         return msgspec.json.decode(SURROGATES.sub(_paired, body), type=kind, strict=False)
     except msgspec.ValidationError as error:
-        message, param = _explain(str(error))
+        message, param = _explain(str(error), getattr(kind, "__struct_encode_fields__", ()))
         raise BadInput(message, param=param) from error
     except msgspec.DecodeError as error:
         raise BadInput(f"the body is not valid JSON: {error}") from error
@@ -283,8 +284,8 @@ def _paired(match: re.Match[bytes]) -> bytes:
     return match[0] if match["pair"] or not match["half"] else b"\\ufffd"
 
 
-def _explain(message: str) -> tuple[str, str | None]:
-    """Msgspec's message as a sentence about a field: `Expected …, got … - at `$.field``."""
+def _explain(message: str, fields: Iterable[str]) -> tuple[str, str | None]:
+    """Msgspec's message as a sentence about a field: `Expected …, got … - at `$.field``. fields: of the body itself."""
     what, _, path = message.partition(" - at `$")
     field = path.rstrip("`").lstrip(".")
     if "missing required field" in what:
@@ -292,7 +293,8 @@ def _explain(message: str) -> tuple[str, str | None]:
         return f"{field} is required", field.partition(".")[0]
     if "contains unknown field" in what:
         unknown = f"{field}.{what.split('`')[1]}".lstrip(".")
-        return f"there is no field {unknown}", unknown.partition(".")[0].partition("[")[0]
+        there_are = f"; there are: {allowed(fields)}" if fields and not field else ""
+        return f"there is no field {unknown}{there_are}", unknown.partition(".")[0].partition("[")[0]
     if not field:
         return f"the body must be a JSON object: {what[0].lower()}{what[1:]}", None
     return f"{field}: {what[0].lower()}{what[1:]}", field.partition(".")[0].partition("[")[0]

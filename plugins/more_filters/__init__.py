@@ -18,7 +18,7 @@ SHIPPED = (
     ("limiter", "alimiter=limit=0.891:attack=5:release=50:level=0"),
 )
 
-Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,31}$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(?!\n)$")]
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 

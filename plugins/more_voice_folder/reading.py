@@ -13,7 +13,6 @@ import msgspec
 from more_server import Listing, Voice, VoiceStore, check_voice_id, errors, voice_toml
 from more_voice_folder.derived import DerivedFiles
 
-"""Of reference clips, in any case."""
 BROKEN = (OSError, ValueError, RecursionError)
 """What reading a voice that somebody put there by hand can raise; deeply nested TOML raises the last."""
 Stamp = tuple[tuple[str, int, int, int], ...]

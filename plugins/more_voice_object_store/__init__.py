@@ -34,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Age at which the list of voices is asked for again: what another server changes is seen within it."""
     timeout_seconds: Annotated[float, Meta(ge=0.5, le=600)] = 8.0
     """Longest that anything asked of the storage takes, one request half of it; below the server's plugin_seconds."""
-    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,63}$")] = "objects"
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}(?!\n)$")] = "objects"
     """Of the store, among all stores."""
 
     def __repr__(self) -> str:

@@ -172,7 +172,7 @@ def test_a_chain_that_cannot_be_used_is_refused(text, why):
 @pytest.mark.parametrize(
     "chains",
     [
-        *({name: "volume"} for name in ("Denoise", "", "a.b", "-a", "a" * 33)),
+        *({name: "volume"} for name in ("Denoise", "", "a.b", "-a", "a\n", "a\u202eb", "a" * 33)),
         *({"a": text} for text in ("", "x" * 1001, 1)),
         {str(number): "volume" for number in range(33)},
     ],

@@ -130,6 +130,12 @@ def test_settings_of_every_provider(values: dict[str, Any]) -> None:
     connected(Settings(**values))
 
 
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\n", "a\u202eb", "Fleet"])
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"\$\.name"):
+        msgspec.convert({"name": name}, Settings)
+
+
 def test_a_path_with_spaces(tmp_path: Path) -> None:
     folder = tmp_path / "on a mount"
     folder.mkdir()
@@ -149,13 +155,13 @@ def test_the_secret_is_marked_and_not_shown() -> None:
 
 
 class Answers(BaseHTTPRequestHandler):
-    """Answers every request alike."""
+    """Answers every request alike, as soon as it may."""
 
-    status, code, delay = 200, "", 0.0
+    status, code, may_answer = 200, "", threading.Event()
 
     def answer(self) -> None:
         self.rfile.read(int(self.headers.get("content-length") or 0))
-        time.sleep(self.delay)
+        self.may_answer.wait()
         body = f"<?xml version='1.0'?><Error><Code>{self.code}</Code><Message>m</Message></Error>".encode()
         self.send_response(self.status)
         self.send_header("content-length", str(len(body)))
@@ -170,20 +176,23 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def failing() -> Iterator[Callable[..., ObjectVoiceStore]]:
-    """A store whose server answers `failing(503, "SlowDown", delay=0.1)`."""
-    handler = type("Handler", (Answers,), {})
+    """A store whose server answers `failing(503, "SlowDown")`, or does not before the end of the test."""
+    handler = type("Handler", (Answers,), {"may_answer": threading.Event()})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
 
-        def make(status: int, code: str, delay: float = 0.0, timeout: float = 2.0) -> ObjectVoiceStore:
-            handler.status, handler.code, handler.delay = status, code, delay
+        def make(status: int, code: str, answers: bool = True, timeout: float = 2.0) -> ObjectVoiceStore:
+            handler.status, handler.code = status, code
+            if answers:
+                handler.may_answer.set()
             settings = Place("s3", "x", f"http://127.0.0.1:{server.server_port}").settings(
                 secret_access_key=SECRET, timeout_seconds=timeout
             )
             return ObjectVoiceStore("objects", connected(settings), 0.0)
 
         yield make
+        handler.may_answer.set()
         server.shutdown()
         thread.join()
 
@@ -243,34 +252,32 @@ def test_storages_out_of_reach(endpoint: str, where: str, monkeypatch: pytest.Mo
     says = {"no such bucket": "bucket does not exist", "no keys": "no keys"}.get(where, "cannot be reached")
     store = ObjectVoiceStore("objects", connected(Place("s3", "x", endpoint).settings(**values)), 0.0)
     for work in works(store):
-        began = time.monotonic()
         with pytest.raises(errors.StorageError, match=says):
             work()
-        assert time.monotonic() - began < 8
 
 
 def test_a_storage_that_hangs_is_left_in_time(failing: Callable[..., ObjectVoiceStore]) -> None:
-    store = failing(200, "", delay=2.0, timeout=0.5)
+    store = failing(200, "", answers=False, timeout=0.5)
     for work in works(store):
-        began = time.monotonic()
         with pytest.raises(errors.StorageError, match="answer"):
             work()
-        assert time.monotonic() - began < 1.8
 
 
 def test_a_storage_that_is_slow_again_and_again_is_left_too(store: ObjectVoiceStore) -> None:
+    calls: list[str] = []
+
     def slow(real: Callable[..., Any], *given: Any, **options: Any) -> Any:
+        calls.append(real.__name__)
         time.sleep(0.2)
         return real(*given, **options)
 
     store._bucket.request_seconds = 0.5
     for name in ("get", "put", "head", "delete", "list"):
         meddle(store, name, slow)
-    clips = {f"reference-{number:02}.wav": b"" for number in range(80)}
-    began = time.monotonic()
+    clips = {f"reference-{number:02}.wav": b"" for number in range(400)}
     with pytest.raises(errors.StorageError, match="too slowly"):
         store.write(msgspec.structs.replace(ANN, references=tuple(clips), mix=()), clips)
-    assert time.monotonic() - began < 1.5
+    assert 0 < calls.count("put") < len(clips) / 2
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:
