@@ -151,7 +151,7 @@ class Gpt(Part, frozen=True, kw_only=True):
     guided_layers: Annotated[tuple[int, ...], Meta(min_length=1)] = (1, 2, 3)
     """Blocks, counted from 0, one head of each of which is told where in the text each code is. With several, a later
     one sees where the codes before were looked up, and goes on from there."""
-    guided: float = 0.3
+    guided: float = 0.5
     """Weight of that. With it the alignment appeared within 150 steps, without it not in 1,300."""
     guided_characters: Positive = 2.0
     """On either side of the place that word times tell, where that head may look."""
@@ -164,7 +164,7 @@ class Gpt(Part, frozen=True, kw_only=True):
     """Of the clips: with past codes replaced by others. Whole ones tell the voice, and the reference is ignored."""
     perturbed_codes: Share = 0.4
     """Of a perturbed clip's codes: replaced at most; the share is drawn for each clip."""
-    mel: float = 1.0
+    mel: float = 5.0
     """Weight of the mels before and at each code, told from its latent: the decoder gets more than 9 bits of sound."""
     voice: float = 0.2
     """Weight of the speaker's embedding, told from the conditioning: it is used once it says something."""
