@@ -19,7 +19,7 @@ class Site:
     requests: list[tuple[str, str]] = field(default_factory=list)
     """Path and Range of every request."""
     drops: list[int] = field(default_factory=list)
-    """The next answers break off after so many bytes."""
+    """The next answers break off after so many bytes, where they have more."""
     failures: list[int] = field(default_factory=list)
     """The next answers are these statuses."""
     etags: bool = True
@@ -79,8 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_header("Connection", "close")
         self.end_headers()
-        if self.site.drops:
-            self.wfile.write(body[: self.site.drops.pop(0)])
+        if self.site.drops and (kept := self.site.drops.pop(0)) < len(body):
+            self.wfile.write(body[:kept])
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
