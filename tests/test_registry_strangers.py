@@ -2,6 +2,7 @@
 
 import sys
 
+import msgspec
 import pytest
 
 from more_server.errors import PluginFailure
@@ -35,6 +36,11 @@ def test_a_plugin_that_fails_is_told_on_its_row_and_the_others_go_on(house: Hous
     assert states(registry) == {"bad": "failed", "calm": "active"}
     assert says in str(registry.row("bad").error)
     assert set(registry.snapshot.profiles) == {"calm"}
+    asking = msgspec.structs.replace(registry.snapshot.profiles["calm"], post_processors=("bad",))
+    with pytest.raises(PluginFailure) as failed:
+        registry.snapshot.chain(asking)
+    assert failed.value.message.count("the plugin bad failed: ") == 1
+    assert says in failed.value.message
 
 
 @pytest.mark.parametrize(

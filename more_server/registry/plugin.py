@@ -65,11 +65,6 @@ class Plugin:
         return "active" if self.offers is not None else "failed"
 
     @property
-    def reason(self) -> str:
-        """What it failed with, without its name."""
-        return self.error.removeprefix(f"the plugin {self.name} failed: ")
-
-    @property
     def struct(self) -> type[msgspec.Struct] | None:
         """The settings it declares."""
         declared = getattr(self.module, "Settings", None)

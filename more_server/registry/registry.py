@@ -147,7 +147,7 @@ class Registry:
         # What an administrator chose for another version of it is not worth keeping the server from its start.
         if isinstance(error, BadInput) and not choice.settings:
             raise SettingsError(error.message) from error
-        plugin.error, plugin.offers = error.message, None
+        plugin.error, plugin.offers = error.reason if isinstance(error, PluginFailure) else error.message, None
         log.error("a plugin failed", plugin=plugin.name, reason=error.message, exc_info=error.__cause__)
 
     def _context(self, plugin: Plugin) -> Context:

@@ -86,7 +86,7 @@ def merge(plugins: Mapping[str, Plugin], first_store: str, *, strict: bool = Tru
         states={name: plugin.state for name, plugin in plugins.items()},
         errors={name: plugin.error for name, plugin in plugins.items() if plugin.state == "failed"},
         lost_stores=tuple(
-            f"the voices of the plugin {name} are missing: {plugin.reason}"
+            f"the voices of the plugin {name} are missing: {plugin.error}"
             for name, plugin in plugins.items()
             if plugin.state == "failed" and "voice_stores" in plugin.hooks
         ),
