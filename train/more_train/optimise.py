@@ -11,15 +11,17 @@ optimiser.load(checkpoint.parts)    # and the next step gives the bits that it w
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
 from more_server.errors import ModelError, MoreError
+from more_train.muon import MOMENTUM, Muon
 
 DECAYED = ("weight", "original1")
 """The last part of names of parameters that may shrink; original1 is the direction of a weight-normed one."""
@@ -49,6 +51,19 @@ class Optimisation(msgspec.Struct, frozen=True, kw_only=True):
     """How slowly the running average follows; 0: it is the weights themselves."""
 
 
+class Matrices(NamedTuple):
+    """Parameters that Muon moves instead of AdamW."""
+
+    names: tuple[str, ...]
+    """What theirs begin with; of those, the ones of two dimensions."""
+    rate: float
+    """Muon's learning rate at its highest."""
+
+    def among(self, values: Mapping[str, Tensor]) -> list[Tensor]:
+        """Those of a module's parameters by name."""
+        return [value for name, value in values.items() if value.dim() == 2 and name.startswith(self.names)]
+
+
 @dataclass(frozen=True)
 class Update:
     """What one step did."""
@@ -61,22 +76,36 @@ class Update:
 class Optimiser:
     """Moves the parameters of a module that want gradients, and keeps their running average."""
 
-    def __init__(self, module: nn.Module, settings: Optimisation) -> None:
+    def __init__(self, module: nn.Module, settings: Optimisation, matrices: Matrices | None = None) -> None:
+        """matrices: what Muon moves, and AdamW does not."""
         self.module, self.settings = module, settings
         self.steps = 0
         """Done so far."""
         self._trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
-        self._adam = torch.optim.AdamW(
-            groups(module, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas, fused=True
-        )
+        turned = [
+            v for name, v in self._trained.items() if matrices and v.dim() == 2 and name.startswith(matrices.names)
+        ]
+        self._turned = {id(value) for value in turned}
+        plain = groups(module, settings.weight_decay, self._turned)
+        self._adam = torch.optim.AdamW(plain, lr=settings.learning_rate, betas=settings.betas, fused=True)
+        self._rates: list[tuple[torch.optim.Optimizer, float]] = [(self._adam, settings.learning_rate)]
+        if matrices:
+            self._muon = Muon(turned, matrices.rate, settings.weight_decay)
+            self._rates.append((self._muon, matrices.rate))
         self._average = [value.detach().clone() for value in self._trained.values()] if settings.average else []
-        self._prime()
+        self._memory = self._prime()
 
-    def _prime(self) -> None:
-        """Make AdamW's memory now: what does not fit is to be known before the first step."""
-        for value in self._trained.values():
-            step = torch.zeros((), dtype=torch.float32, device=value.device)
-            self._adam.state[value] = {"step": step, **{name: torch.zeros_like(value) for name in MOMENTS}}
+    def _prime(self) -> dict[str, Tensor]:
+        """Make both memories now: what does not fit is to be known before the first step."""
+        memory = dict[str, Tensor]()
+        for name, value in self._trained.items():
+            owner, kinds = (self._muon, (MOMENTUM,)) if id(value) in self._turned else (self._adam, MOMENTS)
+            kept = {kind: torch.zeros_like(value) for kind in kinds}
+            memory |= {f"{name}.{kind}": tensor for kind, tensor in kept.items()}
+            owner.state[value] = kept
+            if owner is self._adam:
+                kept["step"] = torch.zeros((), dtype=torch.float32, device=value.device)
+        return memory
 
     def step(self) -> Update:
         """Use the gradients, and drop them. Raises Diverged, with nothing changed, where they are not finite."""
@@ -86,14 +115,16 @@ class Optimiser:
             raise Diverged(f"the gradients of step {self.steps + 1} are no finite numbers")
         if self.settings.clip:
             torch.nn.utils.clip_grads_with_norm_(self._trained.values(), self.settings.clip, norm)
-        rate = self.settings.learning_rate * schedule(self.steps, self.settings)
-        for group in self._adam.param_groups:
-            group["lr"] = rate
-        self._adam.step()
-        self._adam.zero_grad(set_to_none=True)
+        share = schedule(self.steps, self.settings)
+        for optimiser, highest in self._rates:
+            for group in optimiser.param_groups:
+                group["lr"] = highest * share
+            optimiser.step()
+        for value in self._trained.values():
+            value.grad = None
         self.steps += 1
         self._follow()
-        return Update(rate, size)
+        return Update(self.settings.learning_rate * share, size)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -121,15 +152,10 @@ class Optimiser:
         """Parts of a checkpoint: `weights` and `ema`, each by the module's own names, and `optimiser`. Not copies."""
         weights = self.module.state_dict()
         average = dict(zip(self._trained, self._average, strict=True)) if self._average else {}
-        moments = {
-            f"{name}.{moment}": self._adam.state[value][moment]
-            for name, value in self._trained.items()
-            for moment in MOMENTS
-        }
         return {
             "weights": weights,
             "ema": {**weights, **average},
-            "optimiser": {"steps": torch.tensor(self.steps), **moments},
+            "optimiser": {"steps": torch.tensor(self.steps), **self._memory},
         }
 
     @torch.no_grad()
@@ -140,9 +166,8 @@ class Optimiser:
             self.module.load_state_dict(parts["weights"])
             for name, average in zip(self._trained, self._average, strict=bool(self._average)):
                 average.copy_(parts["ema"][name])
-            for name, value in self._trained.items():
-                for moment in MOMENTS:
-                    self._adam.state[value][moment].copy_(moments[f"{name}.{moment}"])
+            for name, kept in self._memory.items():
+                kept.copy_(moments[name])
             self._set_steps(int(moments["steps"]))
         except (KeyError, RuntimeError) as error:
             raise ModelError(f"the checkpoint does not fit what is trained: {error}") from error
@@ -150,14 +175,13 @@ class Optimiser:
     def share(self, same: Callable[[Iterable[Tensor]], None]) -> None:
         """Make all that is kept alike in processes that train together; same: does that to tensors."""
         steps = torch.tensor([self.steps])
-        moments = [self._adam.state[value][moment] for value in self._trained.values() for moment in MOMENTS]
-        same([*self.module.state_dict().values(), *self._average, *moments, steps])
+        same([*self.module.state_dict().values(), *self._average, *self._memory.values(), steps])
         self._set_steps(int(steps))
 
     def _set_steps(self, steps: int) -> None:
         self.steps = steps
-        for value in self._trained.values():
-            self._adam.state[value]["step"].fill_(steps)
+        for state in self._adam.state.values():
+            state["step"].fill_(steps)
 
 
 def schedule(step: int, settings: Optimisation) -> float:
@@ -169,13 +193,16 @@ def schedule(step: int, settings: Optimisation) -> float:
     return settings.final_share + (1 - settings.final_share) * (1 + math.cos(math.pi * share)) / 2
 
 
-def groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Parameters that want gradients, in those that decay and those that do not: norms, biases, embeddings."""
+def groups(module: nn.Module, weight_decay: float, without: Collection[int] = ()) -> list[dict[str, object]]:
+    """Parameters that want gradients, in those that decay and those that do not: norms, biases, embeddings.
+
+    without: ids of parameters that are in neither.
+    """
     decayed: list[Tensor] = []
     kept: list[Tensor] = []
     for owner in module.modules():
         for name, value in owner.named_parameters(recurse=False):
-            if not value.requires_grad:
+            if not value.requires_grad or id(value) in without:
                 continue
             may_shrink = name in DECAYED and value.dim() > 1 and not isinstance(owner, KEPT_WHOLE)
             (decayed if may_shrink else kept).append(value)

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from more_train.optimise import Diverged, Optimisation, Optimiser, groups, schedule
+from more_train.muon import Muon, orthogonal
+from more_train.optimise import Diverged, Matrices, Optimisation, Optimiser, groups, schedule
 from torch import nn
 
 from more_server.errors import ModelError
@@ -105,8 +106,9 @@ def test_what_is_no_number_changes_nothing(bad: float):
     assert all(torch.equal(value, before[name]) for name, value in optimiser.parts()["optimiser"].items())
 
 
-def test_going_on_gives_the_same_bits():
-    straight = Optimiser(module(), settings())
+@pytest.mark.parametrize("matrices", [None, Matrices(("2.", "3."), 0.02)])
+def test_going_on_gives_the_same_bits(matrices: Matrices | None):
+    straight = Optimiser(module(), settings(), matrices)
     for step in range(8):
         backward(straight.module, step)
         straight.step()
@@ -114,7 +116,7 @@ def test_going_on_gives_the_same_bits():
             kept = {
                 part: {name: value.clone() for name, value in some.items()} for part, some in straight.parts().items()
             }
-    resumed = Optimiser(module(), settings())
+    resumed = Optimiser(module(), settings(), matrices)
     resumed.load(kept)
     for step in range(5, 8):
         backward(resumed.module, step)
@@ -122,6 +124,42 @@ def test_going_on_gives_the_same_bits():
     for part, tensors in straight.parts().items():
         for name, value in tensors.items():
             assert torch.equal(value, resumed.parts()[part][name]), (part, name)
+
+
+def test_muon_moves_the_matrices_that_are_named_and_nothing_else():
+    model = module()
+    optimiser = Optimiser(model, settings(), Matrices(("2.", "3."), 0.02))
+    kinds: dict[str, set[str]] = {}
+    for name in optimiser.parts()["optimiser"]:
+        parameter, _, kind = name.rpartition(".")
+        kinds.setdefault(parameter, set()).add(kind)
+    adam = {"exp_avg", "exp_avg_sq"}
+    biases = {"0.weight": adam, "1.weight": adam, "1.bias": adam, "2.bias": adam, "3.bias": adam}
+    # A convolution's weight has three dimensions.
+    assert kinds == {"": {"steps"}, "2.weight": {"momentum"}, "3.weight": adam, **biases}
+
+
+def test_orthogonal_steps_go_everywhere_alike():
+    gradient = torch.randn(12, 30) @ torch.diag(torch.logspace(-2, 2, 30))
+    for one in (gradient, gradient.T):
+        values = torch.linalg.svdvals(orthogonal(one))
+        assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
+
+
+@pytest.mark.parametrize("shape", [(6, 15), (15, 6)])
+def test_it_is_torchs_muon(shape: tuple[int, int]):
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    own, other = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    steps = Muon([own], 0.1, 0.01), torch.optim.Muon([other], lr=0.1, weight_decay=0.01, momentum=0.95, nesterov=True)
+    for step in range(4):
+        gradient = torch.randn(shape, generator=torch.Generator().manual_seed(10 + step))
+        own.grad, other.grad = gradient.clone(), gradient.clone()
+        for optimiser in steps:
+            optimiser.step()
+    moved = (other - start).norm()
+    assert moved > 0.3
+    # torch's computes in bfloat16.
+    assert (own - other).norm() < 0.02 * moved
 
 
 def test_another_modules_checkpoint_is_refused():

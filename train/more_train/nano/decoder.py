@@ -1,16 +1,14 @@
 """The stage that makes latents sound: spectra first, then discriminators beside them."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 from msgspec.structs import replace
 from torch import Tensor, nn
 
 from more_server.xtts.config import XttsConfig
-from more_server.xtts.decoder import Decoder
 from more_train import rates
+from more_train.nano.config import Course
 from more_train.nano.discriminators import (
     Discriminators,
     features_loss,
@@ -18,12 +16,8 @@ from more_train.nano.discriminators import (
     judges_loss,
     spectrum,
 )
-from more_train.nano.features import Speech, as_recorded, at_output_rate, at_speaker_rate
-from more_train.nano.generator import even_out, folded, make_generator
-from more_train.nano.gpt import Speaking, at_codes
-from more_train.nano.packing import pack
-from more_train.nano.reader import Reader
-from more_train.nano.speaker import embed
+from more_train.nano.generator import even_out, make_generator
+from more_train.nano.pool import Pool
 from more_train.nano.speech import CODE_SAMPLES
 from more_train.nano.workshop import Workshop
 from more_train.optimise import Optimiser
@@ -31,19 +25,8 @@ from more_train.optimise import Optimiser
 RESOLUTIONS = ((512, 128), (1024, 256), (2048, 512))
 """Window and hop, in samples at 24 kHz."""
 MEL_BANDS, MEL_FLOOR = 100, 1e-5
-ROWS = 8
-"""Clips that latents are made of at once."""
-
-
-class Piece(NamedTuple):
-    """A clip ready for the decoder."""
-
-    frames: Tensor
-    """(frames, width): latents at the decoder's frame rate."""
-    embedding: Tensor
-    """(width,): the voice, from another of its clips."""
-    audio: Tensor
-    """(frames * hop,): what it should sound like."""
+GENERATOR, JUDGES = "generator.", "judges."
+"""What names of a result begin with."""
 
 
 class SpectralLoss(nn.Module):
@@ -74,78 +57,32 @@ class SpectralLoss(nn.Module):
         return logs
 
 
-class Pool:
-    """Clips with their latents, some at a time, new ones every so many steps."""
+class DecoderTrainer:
+    """Trains the generator, with discriminators from a certain step on."""
 
     def __init__(
         self,
         workshop: Workshop,
-        speech: Speech,
-        reader: Reader,
-        *,
-        speaking: Speaking,
-        encoder: nn.Module,
+        pool: Pool,
         config: XttsConfig,
+        course: Course,
+        given: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self._workshop, self._speech, self._reader = workshop, speech, reader
-        self._speaking, self._encoder, self._config = speaking.eval(), encoder.eval(), config
-        self._frames = Decoder(nn.Identity(), config)
-        self._number, self._pieces = -1, list[Piece]()
-
-    def at(self, step: int) -> Sequence[Piece]:
-        """The pieces of a step, always the same ones."""
-        number = step // self._workshop.nano.decoder.pool_steps
-        if number != self._number:
-            self._number, self._pieces = number, self._filled(number)
-        return self._pieces
-
-    def _filled(self, number: int) -> list[Piece]:
-        random, settings = self._workshop.random("pool", number), self._workshop.nano.decoder
-        pieces = list[Piece]()
-        while len(pieces) < settings.pool:
-            group = random.choice(self._speech.groups)
-            chosen = random.sample(list(group.clips), min(ROWS, len(group.clips) - 1))
-            other = random.choice([clip for clip in group.clips if clip not in chosen])
-            pieces += self._pieces_of(group.shard, chosen, other, random)
-            self._workshop.check()
-        return pieces[: settings.pool]
-
-    @torch.no_grad()
-    def _pieces_of(self, shard: int, clips: Sequence[int], other: int, random: Any) -> list[Piece]:
-        device, gpt = self._workshop.device, self._workshop.nano.gpt
-        spoken = [self._reader.spoken(shard, clip, 0) for clip in clips]
-        reference = self._reader.reference(shard, other, random)
-        batch = pack(spoken, reference[None], self._config.gpt, gpt.guided_characters).to(device)
-        with self._workshop.autocast():
-            latents, _ = self._speaking.run(batch, self._speaking.condition(batch.references))
-        recorded = as_recorded(self._speech.samples(shard, other), gpt.gain, gpt.noise, random)
-        embedding = embed(self._encoder, at_speaker_rate(recorded))
-        found = []
-        for clip, one, row in zip(clips, spoken, at_codes(latents, batch).float(), strict=True):
-            count = self._frames.frame_count(len(one.codes))
-            audio = np.zeros(count * self._config.hop_length, dtype=np.float32)
-            true = at_output_rate(self._speech.samples(shard, clip))[: len(audio)]
-            audio[: len(true)] = true
-            frames = self._frames.upsample(row[: len(one.codes)], 0, count)
-            found.append(Piece(frames, embedding, torch.from_numpy(audio)))
-        return found
-
-
-class DecoderTrainer:
-    """Trains the generator, with discriminators from a certain step on."""
-
-    def __init__(self, workshop: Workshop, pool: Pool, config: XttsConfig) -> None:
+        """given: the weights to begin from, by the names of `result`."""
         self.settings = settings = workshop.nano.decoder
-        self.total = settings.optimisation.total_steps
-        self._begin = round(settings.adversarial_from * self.total)
+        self.total = course.optimisation.total_steps
+        self._begin = round(course.adversarial_from * self.total)
         self._workshop, self._pool, self._hop = workshop, pool, config.hop_length
         self._length = round(settings.stretch_codes * CODE_SAMPLES * rates.STORED / rates.MEL / config.hop_length)
         torch.manual_seed(workshop.nano.seed)
         device, others = workshop.device, workshop.nano.discriminators
         self._generator = make_generator(config).to(device)
         self._judges = Discriminators(others).to(device)
+        if given is not None:
+            self._generator.load_state_dict(part(given, GENERATOR))
+            self._judges.load_state_dict(part(given, JUDGES))
         self._losses = SpectralLoss().to(device)
-        self._optimiser = Optimiser(self._generator, settings.optimisation)
+        self._optimiser = Optimiser(self._generator, course.optimisation)
         self._judging = Optimiser(
             self._judges, replace(others.optimisation, total_steps=max(1, self.total - self._begin))
         )
@@ -217,9 +154,17 @@ class DecoderTrainer:
         """No threads: a pool lasts for many steps."""
 
     def result(self) -> dict[str, Tensor]:
-        """The running average, weight norm folded, as it serves."""
-        with self._optimiser.averaged():
-            return folded(self._generator)
+        """The running average of the generator, weight norm and all, and the discriminators."""
+        generator, judges = self._optimiser.parts()["ema"], self._judging.parts()["weights"]
+        return {
+            **{GENERATOR + name: value for name, value in generator.items()},
+            **{JUDGES + name: value for name, value in judges.items()},
+        }
+
+
+def part(values: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin so, without it."""
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def _cut(values: Tensor, start: int, length: int) -> Tensor:

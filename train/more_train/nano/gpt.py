@@ -16,7 +16,7 @@ from more_train.nano.features import FRAMES_PER_CODE, MELS
 from more_train.nano.packing import UNCOUNTED, Batch, perturb
 from more_train.nano.reader import Reader
 from more_train.nano.workshop import Ahead, Workshop
-from more_train.optimise import Optimiser
+from more_train.optimise import Matrices, Optimiser
 
 SPEAKS, HEARS = ("gpt", "text_head", "mel_head"), ("conditioning_encoder", "perceiver", "voice_head")
 KINDS = ("speaks", "hears")
@@ -165,9 +165,10 @@ class GptTrainer:
         self._module = speaking.to(workshop.device)
         rates = self.settings.optimisation
         slower = replace(rates, learning_rate=self.settings.hearing * rates.learning_rate)
+        matrices = Matrices(("gpt.blocks.",), self.settings.muon)
         self._optimisers = [
-            Optimiser(nn.ModuleDict({name: self._module.get_submodule(name) for name in names}), chosen)
-            for names, chosen in ((SPEAKS, rates), (HEARS, slower))
+            Optimiser(nn.ModuleDict({name: self._module.get_submodule(name) for name in names}), chosen, turned)
+            for names, chosen, turned in ((SPEAKS, rates, matrices), (HEARS, slower, None))
         ]
         self._batches = Ahead(self._batch, workshop.nano.loaders)
         self.close = self._batches.close

@@ -4,6 +4,7 @@
     speaker/   the encoder that tells voices apart, and the table of voices
     dvae/      mels to codes
     codes/     the codes of every clip
+    vocoder/   mels to sound, which the decoder begins from
     gpt/       text and a reference to codes and latents
     decoder/   latents to sound
     model/     the model folder, with its card; evaluation.json beside it
@@ -27,10 +28,12 @@ from more_server.xtts.load import Parts, build
 from more_server.xtts.tokenizer import Tokenizer
 from more_train.nano import assemble, evaluation
 from more_train.nano.config import Nano
-from more_train.nano.decoder import DecoderTrainer, Pool
+from more_train.nano.decoder import GENERATOR, DecoderTrainer, part
 from more_train.nano.dvae import DvaeTrainer, make_dvae
 from more_train.nano.features import Mels, Speech, mel_stats, speaker_means
+from more_train.nano.generator import folded, make_generator
 from more_train.nano.gpt import GptTrainer, Speaking
+from more_train.nano.pool import Latents, Pool, Spectra, spoken_latents
 from more_train.nano.reader import Reader, write_codes
 from more_train.nano.recording import Line
 from more_train.nano.serving import xtts_config
@@ -40,12 +43,13 @@ from more_train.nano.tokenizer import write_vocabulary
 from more_train.nano.workshop import RESULT, Workshop, digest, train
 from more_train.run import Progress, checkpoints, open_run, read_progress
 
-STAGES = ("speech", "speaker", "dvae", "codes", "gpt", "decoder", "evaluation")
-TRAINED = ("speaker", "dvae", "gpt", "decoder")
+STAGES = ("speech", "speaker", "dvae", "codes", "vocoder", "gpt", "decoder", "evaluation")
+TRAINED = ("speaker", "dvae", "vocoder", "gpt", "decoder")
 HELD_OUT = "held-out.safetensors"
 STATS = "mel_stats.safetensors"
 MEANS = "means.safetensors"
 VOICES = "voices.safetensors"
+SPECTRA = "spectra.safetensors"
 
 Told = Callable[[str, int, int, Mapping[str, float | None]], None]
 """Of a stage, what is done and how much there is, and the last numbers."""
@@ -210,22 +214,54 @@ class _Stages:
         )
 
     @cached_property
+    def vocoder(self) -> dict[str, Tensor]:
+        course = self.nano.decoder.alone
+        return train(
+            self.workshop,
+            "vocoder",
+            lambda: DecoderTrainer(self.workshop, self._pool(self.spectra.__call__), self.config, course),
+            self.workshop.recipe("dvae", "speaker", "decoder", "discriminators"),
+            *self._given("speaker", "dvae"),
+        )
+
+    @cached_property
+    def spectra(self) -> Spectra:
+        path = self.path("vocoder", SPECTRA)
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            write_file(path, save(Spectra.measured(self.speech, self.reader, self.config)._asdict()))
+        return Spectra(**load_file(path))
+
+    @cached_property
     def decoder(self) -> dict[str, Tensor]:
         return train(
             self.workshop,
             "decoder",
-            lambda: DecoderTrainer(self.workshop, self._pool(), self.config),
+            self._decoder_trainer,
             self.workshop.recipe("dvae", "speaker", "gpt", "decoder", "discriminators"),
-            *self._given("gpt"),
+            *self._given("vocoder", "gpt"),
         )
 
-    def _pool(self) -> Pool:
+    def _decoder_trainer(self) -> DecoderTrainer:
         speaking = Speaking(self.parts(), self.nano)
         speaking.load_state_dict(self.gpt)
+        first = GENERATOR + "conv_pre."
+        folded_first = self.spectra.folded(part(self.vocoder, first), speaking.mel_head)
+        given = self.vocoder | {first + name: value.detach() for name, value in folded_first.items()}
         speaking.to(self.workshop.device).requires_grad_(False)
+        pool = self._pool(spoken_latents(speaking))
+        return DecoderTrainer(self.workshop, pool, self.config, self.nano.decoder.spoken, given)
+
+    def _pool(self, latents: Latents) -> Pool:
         return Pool(
-            self.workshop, self.speech, self.reader, speaking=speaking, encoder=self._encoder(), config=self.config
+            self.workshop, self.speech, self.reader, latents=latents, encoder=self._encoder(), config=self.config
         )
+
+    def _generator(self) -> dict[str, Tensor]:
+        """The decoder's weights as they serve."""
+        generator = make_generator(self.config)
+        generator.load_state_dict(part(self.decoder, GENERATOR))
+        return folded(generator)
 
     def _given(self, *stages: str) -> list[Path]:
         """What a stage is made from: results of others, once they are there."""
@@ -248,7 +284,7 @@ class _Stages:
                 self.nano,
                 self.config,
                 gpt=self.gpt,
-                decoder=self.decoder,
+                decoder=self._generator(),
                 speaker=self.speaker,
                 dvae=self.dvae,
                 mel_stats=self.mels.stats.cpu(),
