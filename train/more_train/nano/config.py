@@ -29,15 +29,15 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Corpus(Part, frozen=True, kw_only=True):
     """What is said."""
 
-    short: Share = 0.12
+    short: Share = 0.13
     """Of the sentences: one to four words, which a model that never saw them hallucinates on."""
-    words: Share = 0.3
+    words: Share = 0.25
     """Of the sentences: words in a row without sense, so that every spelling is met."""
-    documents: Share = 0.25
+    documents: Share = 0.2
     """Of the sentences: the standard library's documentation, for English; phrases where there is none."""
     pairs: Share = 0.2
     """Of the phrases: two in one segment, since the server joins short sentences."""
-    max_characters: Annotated[int, Meta(ge=20)] = 100
+    max_characters: Annotated[int, Meta(ge=20)] = 90
     """Longest sentence. The server splits to this (`max_segment_tokens`); each one more costs time in every stage."""
     held_out: Annotated[int, Meta(ge=2)] = 20
     """One sentence in so many is for evaluation alone."""
@@ -46,15 +46,15 @@ class Corpus(Part, frozen=True, kw_only=True):
 class Voices(Part, frozen=True, kw_only=True):
     """Who says it."""
 
-    speakers: Annotated[int, Meta(ge=2)] = 64
+    speakers: Annotated[int, Meta(ge=2)] = 40
     """Different voices, the two bundled references among them. With two, the GPT ignored its conditioning."""
-    house_share: Share = 0.25
+    house_share: Share = 0.3
     """Of the groups: spoken by the two bundled references, which most people will hear."""
     pitch: tuple[int, int] = (25, 75)
     """espeak-ng's pitch, lowest and highest; beyond, voices squeak or growl."""
-    range: tuple[int, int] = (30, 70)
+    range: tuple[int, int] = (40, 60)
     """espeak-ng's pitch range, flattest and liveliest."""
-    rate: tuple[int, int] = (145, 195)
+    rate: tuple[int, int] = (160, 180)
     """Words per minute, slowest and fastest: what people find easy to follow."""
     stretch: tuple[float, float] = (0.9, 1.12)
     """Resampling, which moves formants as the size of a head does: shortest and longest."""
@@ -65,13 +65,13 @@ class Voices(Part, frozen=True, kw_only=True):
 class Speech(Part, frozen=True, kw_only=True):
     """How much is said, and how it is kept. 1,000 clips are 50 minutes, take 5 s of one core and 130 MB of disk."""
 
-    shards: Count = 48
+    shards: Count = 40
     """Files, each made by a process of its own: espeak-ng's state begins anew, so a shard is always the same."""
     groups: Count = 8
     """In a shard: a voice in a language."""
     clips: Annotated[int, Meta(ge=3)] = 32
     """In a group: two at least, so that a clip's reference is another one, and some to choose equal lengths from."""
-    workers: Count = 1
+    workers: Count = 2
     """Processes that speak at once."""
 
 
@@ -108,7 +108,7 @@ class Dvae(Part, frozen=True, kw_only=True):
     """Channels of its first layer; the second has twice as many."""
     blocks: Count = 2
     """Residual blocks on each side."""
-    batch: Count = 24
+    batch: Count = 16
     """Stretches of speech."""
     stretch_codes: Count = 24
     """Length of each, in codes."""
@@ -128,7 +128,7 @@ class Dvae(Part, frozen=True, kw_only=True):
     """Steps between two looks for codes that are hardly used: they start anew from data."""
     revive_until: Share = 0.7
     """Of the steps: later ones leave the codes where they are."""
-    optimisation: Optimisation = Optimisation(learning_rate=6e-4, total_steps=1500, warmup_steps=30, average=0.99)
+    optimisation: Optimisation = Optimisation(learning_rate=8e-4, total_steps=1000, warmup_steps=30, average=0.99)
 
 
 class Gpt(Part, frozen=True, kw_only=True):
@@ -179,21 +179,19 @@ class Gpt(Part, frozen=True, kw_only=True):
     """Decibels of white noise below a reference: recordings have some."""
     held_out: Count = 16
     """Clips of held-out sentences that the loss is measured on."""
-    measured_every: Count = 200
+    measured_every: Count = 100
     """Steps between two such measurements."""
     optimisation: Optimisation = Optimisation(
-        learning_rate=1.2e-3, total_steps=2400, warmup_steps=60, final_share=0.02, average=0.995
+        learning_rate=1.2e-3, total_steps=2600, warmup_steps=60, final_share=0.02, average=0.995
     )
 
 
 class Course(Part, frozen=True, kw_only=True):
-    """How long the decoder learns at a stage."""
+    """How the decoder learns in a stage."""
 
     adversarial_from: Share = 0.5
     """Of the steps: from then on with discriminators. Before, a step costs a third."""
-    optimisation: Optimisation = Optimisation(
-        learning_rate=8e-4, total_steps=2400, warmup_steps=50, betas=(0.8, 0.99), final_share=0.2, average=0.995, clip=0
-    )
+    optimisation: Optimisation
 
 
 class Decoder(Part, frozen=True, kw_only=True):
@@ -225,15 +223,6 @@ class Decoder(Part, frozen=True, kw_only=True):
     """Weight of the spectra's errors at three resolutions."""
     features: float = 2.0
     """Weight of the distance between the discriminators' inner values for true and made sound."""
-    alone: Course = Course()
-    """From true mels, which need no GPT: a process of its own can do it meanwhile. Most of what there is to learn."""
-    spoken: Course = Course(
-        adversarial_from=0.0,
-        optimisation=Optimisation(
-            learning_rate=4e-4, total_steps=800, warmup_steps=50, betas=(0.8, 0.99), average=0.995, clip=0
-        ),
-    )
-    """From the GPT's latents, which tell mels less sharply."""
 
 
 class Discriminators(Part, frozen=True, kw_only=True):
@@ -294,5 +283,24 @@ class Nano(Part, frozen=True, kw_only=True):
     dvae: Dvae = field(default_factory=Dvae)
     gpt: Gpt = field(default_factory=Gpt)
     decoder: Decoder = field(default_factory=Decoder)
+    vocoder: Course = Course(
+        optimisation=Optimisation(
+            learning_rate=8e-4,
+            total_steps=3000,
+            warmup_steps=50,
+            betas=(0.8, 0.99),
+            final_share=0.2,
+            average=0.995,
+            clip=0,
+        )
+    )
+    """The decoder's steps from true mels, which need no GPT: a process of its own can do them meanwhile."""
+    spoken: Course = Course(
+        adversarial_from=0.0,
+        optimisation=Optimisation(
+            learning_rate=4e-4, total_steps=500, warmup_steps=50, betas=(0.8, 0.99), average=0.995, clip=0
+        ),
+    )
+    """Its further steps from the GPT's latents, which tell mels less sharply."""
     discriminators: Discriminators = field(default_factory=Discriminators)
     evaluation: Evaluation = field(default_factory=Evaluation)

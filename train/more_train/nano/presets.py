@@ -49,10 +49,10 @@ def smoke() -> Nano:
             held_out=2, measured_every=3, optimisation=quick,
         ),
         decoder=Decoder(
-            channels=16, batch=2, stretch_codes=4, pool=4, pool_steps=4,
-            alone=Course(optimisation=replace(quick, betas=(0.8, 0.99))),
-            spoken=Course(adversarial_from=0.0, optimisation=replace(quick, betas=(0.8, 0.99))),
+            channels=16, batch=2, stretch_codes=4, pool=4, pool_steps=4
         ),
+        vocoder=Course(optimisation=replace(quick, betas=(0.8, 0.99))),
+        spoken=Course(adversarial_from=0.0, optimisation=replace(quick, betas=(0.8, 0.99))),
         discriminators=Discriminators(
             periods=(2, 3), period_channels=(2, 4), resolutions=((512, 128),), channels=2,
             optimisation=replace(quick, betas=(0.8, 0.99), average=0),
@@ -104,17 +104,17 @@ def full() -> Nano:
             batch=16,
             stretch_codes=14,
             pool=128,
-            alone=Course(
-                adversarial_from=0.2,
-                optimisation=Optimisation(
-                    learning_rate=4e-4, total_steps=60_000, warmup_steps=200, betas=(0.8, 0.99), average=0.9995, clip=0
-                ),
+        ),
+        vocoder=Course(
+            adversarial_from=0.2,
+            optimisation=Optimisation(
+                learning_rate=4e-4, total_steps=60_000, warmup_steps=200, betas=(0.8, 0.99), average=0.9995, clip=0
             ),
-            spoken=Course(
-                adversarial_from=0.0,
-                optimisation=Optimisation(
-                    learning_rate=2e-4, total_steps=20_000, warmup_steps=200, betas=(0.8, 0.99), average=0.9995, clip=0
-                ),
+        ),
+        spoken=Course(
+            adversarial_from=0.0,
+            optimisation=Optimisation(
+                learning_rate=2e-4, total_steps=20_000, warmup_steps=200, betas=(0.8, 0.99), average=0.9995, clip=0
             ),
         ),
         discriminators=Discriminators(

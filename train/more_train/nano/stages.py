@@ -215,12 +215,12 @@ class _Stages:
 
     @cached_property
     def vocoder(self) -> dict[str, Tensor]:
-        course = self.nano.decoder.alone
+        course = self.nano.vocoder
         return train(
             self.workshop,
             "vocoder",
             lambda: DecoderTrainer(self.workshop, self._pool(self.spectra.__call__), self.config, course),
-            self.workshop.recipe("dvae", "speaker", "decoder", "discriminators"),
+            self.workshop.recipe("dvae", "speaker", "decoder", "vocoder", "discriminators"),
             *self._given("speaker", "dvae"),
         )
 
@@ -238,7 +238,7 @@ class _Stages:
             self.workshop,
             "decoder",
             self._decoder_trainer,
-            self.workshop.recipe("dvae", "speaker", "gpt", "decoder", "discriminators"),
+            self.workshop.recipe("dvae", "speaker", "gpt", "decoder", "vocoder", "spoken", "discriminators"),
             *self._given("vocoder", "gpt"),
         )
 
@@ -250,7 +250,7 @@ class _Stages:
         given = self.vocoder | {first + name: value.detach() for name, value in folded_first.items()}
         speaking.to(self.workshop.device).requires_grad_(False)
         pool = self._pool(spoken_latents(speaking))
-        return DecoderTrainer(self.workshop, pool, self.config, self.nano.decoder.spoken, given)
+        return DecoderTrainer(self.workshop, pool, self.config, self.nano.spoken, given)
 
     def _pool(self, latents: Latents) -> Pool:
         return Pool(
