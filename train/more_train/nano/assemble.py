@@ -109,14 +109,15 @@ def card(nano: Nano, results: Results, made: Made, values: int) -> str:
         "## What it does",
         "",
         "Held-out sentences, spoken without the server's guards and compared with espeak-ng's reading of all of them",
-        "(mel-cepstra, time warping). Cosines are the model's own speaker encoder's. No person listened.",
+        "(mel-cepstra, time warping). Cosines are the model's own speaker encoder's; tones are how far the loudest",
+        "multiple of the frame rate, 93.75 Hz, stands out of the spectrum around it. No person listened.",
         "",
         "| voice | language | sentences | right one nearest | stopped by itself | length 0.6 to 1.6 "
-        "| own voice | other | tones |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| own voice | other | pitch, its reference's | tones |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(
             f"| {v.voice} | {v.language} | {v.sentences} | {v.found:.0%} | {v.stopped:.0%} | {v.length:.0%} "
-            f"| {v.own:.2f} | {v.other:.2f} | {v.tones:.1f} dB |"
+            f"| {v.own:.2f} | {v.other:.2f} | {v.pitch:.0f}, {v.reference_pitch:.0f} Hz | {v.tones:.1f} dB |"
             for v in results.voices
         ),
         "",
@@ -128,6 +129,7 @@ def card(nano: Nano, results: Results, made: Made, values: int) -> str:
         "## What it cannot do",
         "",
         f"- Segments of more than {nano.corpus.max_characters} characters: the server splits longer text.",
+        *(["- Intonation: each voice stays on one of two notes, 94 or 188 Hz."] if nano.spoken.monotone else []),
         "- Emotion, singing, other languages; names and rare words are weak.",
         "- It sounds like the formant synthesiser that taught it.",
     ]

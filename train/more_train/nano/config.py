@@ -191,6 +191,10 @@ class Course(Part, frozen=True, kw_only=True):
 
     adversarial_from: Share = 0.5
     """Of the steps: from then on with discriminators. Before, a step costs a third."""
+    likeness: Annotated[float, Meta(ge=0)] = 0.0
+    """Weight of one minus the cosine of the made sound's speaker embedding with its reference's (YourTTS)."""
+    monotone: bool = False
+    """From speech made again on one of two notes, which a decoder learns in minutes, not in days (monotone.py)."""
     optimisation: Optimisation
 
 
@@ -296,9 +300,11 @@ class Nano(Part, frozen=True, kw_only=True):
     )
     """The decoder's steps from true mels, which need no GPT: a process of its own can do them meanwhile."""
     spoken: Course = Course(
-        adversarial_from=0.0,
+        adversarial_from=0.6,
+        likeness=4.0,
+        monotone=True,
         optimisation=Optimisation(
-            learning_rate=4e-4, total_steps=500, warmup_steps=50, betas=(0.8, 0.99), average=0.995, clip=0
+            learning_rate=6e-4, total_steps=1000, warmup_steps=20, betas=(0.8, 0.99), average=0.995, clip=0
         ),
     )
     """Its further steps from the GPT's latents, which tell mels less sharply."""

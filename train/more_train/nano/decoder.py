@@ -57,6 +57,22 @@ class SpectralLoss(nn.Module):
         return logs
 
 
+class Likeness(nn.Module):
+    """How unlike its speaker made sound is, to the model's own speaker encoder; 0 to 2."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        from torchaudio.transforms import Resample
+
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.resample = Resample(rates.STORED, rates.SPEAKER)
+
+    def forward(self, made: Tensor, embeddings: Tensor) -> Tensor:
+        """made: (batch, samples); embeddings: of unit length, (batch, width)."""
+        heard: Tensor = self.encoder(self.resample(made), l2_norm=True)
+        return 1 - (heard * embeddings).sum(dim=1).mean()
+
+
 class DecoderTrainer:
     """Trains the generator, with discriminators from a certain step on."""
 
@@ -66,9 +82,10 @@ class DecoderTrainer:
         pool: Pool,
         config: XttsConfig,
         course: Course,
+        encoder: nn.Module,
         given: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """given: the weights to begin from, by the names of `result`."""
+        """encoder: of speakers; given: the weights to begin from, by the names of `result`."""
         self.settings = settings = workshop.nano.decoder
         self.total = course.optimisation.total_steps
         self._begin = round(course.adversarial_from * self.total)
@@ -82,6 +99,7 @@ class DecoderTrainer:
             self._generator.load_state_dict(part(given, GENERATOR))
             self._judges.load_state_dict(part(given, JUDGES))
         self._losses = SpectralLoss().to(device)
+        self._likeness, self._likeness_weight = Likeness(encoder).to(device), course.likeness
         self._optimiser = Optimiser(self._generator, course.optimisation)
         self._judging = Optimiser(
             self._judges, replace(others.optimisation, total_steps=max(1, self.total - self._begin))
@@ -102,6 +120,10 @@ class DecoderTrainer:
             fooled, features = self._fool(made, true)
             loss = loss + fooled + self.settings.features * features
             values |= {"fooled": fooled.detach(), "features": features.detach()}
+        if self._likeness_weight:
+            unlike = self._likeness(made, embeddings)
+            loss = loss + self._likeness_weight * unlike
+            values["unlike"] = unlike.detach()
         torch.autograd.backward(loss)
         self._optimiser.step()
         even_out(self._generator)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from statistics import fmean
+from statistics import fmean, median
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +18,7 @@ from more_train import rates
 from more_train.evaluate.content import Cepstra, cepstra, distance
 from more_train.nano.config import Nano
 from more_train.nano.features import at_speaker_rate
+from more_train.nano.monotone import Sound
 from more_train.nano.phrases import GRAMMARS
 from more_train.nano.saying import Said, say
 from more_train.nano.shards import Plans
@@ -50,6 +51,10 @@ class Voice(msgspec.Struct, frozen=True, kw_only=True):
     """Mean cosine with the voice's reference, by the model's own speaker encoder."""
     other: float
     """Mean cosine with the other bundled voice's."""
+    pitch: float
+    """Median hertz of what is voiced."""
+    reference_pitch: float
+    """The same of its reference."""
     tones: float
     """Decibels by which the worst multiple of the frame rate stands out of the mean spectrum around it."""
 
@@ -115,6 +120,8 @@ class Examiner:
             length=fmean(LENGTHS[0] < length < LENGTHS[1] for length in lengths),
             own=fmean(float(one @ house[number].embedding) for one in embeddings),
             other=fmean(float(one @ house[1 - number].embedding) for one in embeddings),
+            pitch=_pitch([Audio(one.audio.numpy(), rates.STORED) for one in said]),
+            reference_pitch=_pitch([Audio(samples, rates.MEL) for samples in readings]),
             tones=tones([one.audio.numpy() for one in said], self.model.config.output_sample_rate),
         )
         return voice, embeddings
@@ -172,6 +179,11 @@ class Examiner:
         # The encoder's convolutions halve time three times: of less than 0.2 s nothing is left.
         samples = np.pad(samples, (0, max(0, rates.SPEAKER // 5 - len(samples))))
         return self.model.conditioner.speaker_embedding(torch.from_numpy(samples).to(self.model.device))
+
+
+def _pitch(clips: Sequence[Audio]) -> float:
+    found = [Sound(clip.samples, clip.sample_rate).pitch() for clip in clips if len(clip.samples)]
+    return median([pitch for pitch in found if pitch] or [0.0])
 
 
 def _nearest(heard: Cepstra | None, known: Sequence[Cepstra | None], check: Callable[[], None]) -> int:

@@ -6,16 +6,20 @@ way from latents to mels to those numbers is folded into the decoder's first con
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from random import Random
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from more_server.speech import Samples
 from more_server.xtts.config import XttsConfig
 from more_server.xtts.decoder import Decoder
+from more_train import rates
 from more_train.nano.features import Speech, as_recorded, at_output_rate, at_speaker_rate
 from more_train.nano.gpt import Speaking, at_codes
+from more_train.nano.monotone import Sound, nearest_period
 from more_train.nano.packing import Batch, pack
 from more_train.nano.reader import Reader
 from more_train.nano.speaker import embed
@@ -110,9 +114,11 @@ class Pool:
         latents: Latents,
         encoder: nn.Module,
         config: XttsConfig,
+        monotone: bool = False,
     ) -> None:
         self._workshop, self._speech, self._reader = workshop, speech, reader
         self._latents, self._encoder, self._config = latents, encoder.eval(), config
+        self._monotone = monotone
         self._frames = Decoder(nn.Identity(), config)
         self._number, self._pieces = -1, list[Piece]()
 
@@ -135,7 +141,7 @@ class Pool:
         return pieces[: settings.pool]
 
     @torch.no_grad()
-    def _pieces_of(self, shard: int, clips: Sequence[int], other: int, random: Any) -> list[Piece]:
+    def _pieces_of(self, shard: int, clips: Sequence[int], other: int, random: Random) -> list[Piece]:
         device, gpt = self._workshop.device, self._workshop.nano.gpt
         spoken = [self._reader.spoken(shard, clip, 0) for clip in clips]
         reference = self._reader.reference(shard, other, random)
@@ -145,11 +151,20 @@ class Pool:
         recorded = as_recorded(self._speech.samples(shard, other), gpt.gain, gpt.noise, random)
         embedding = embed(self._encoder, at_speaker_rate(recorded))
         found = []
-        for clip, one, row in zip(clips, spoken, latents.float(), strict=True):
+        audios = self._audios([at_output_rate(self._speech.samples(shard, clip)) for clip in clips], random)
+        for one, true, row in zip(spoken, audios, latents.float(), strict=True):
             count = self._frames.frame_count(len(one.codes))
             audio = np.zeros(count * self._config.hop_length, dtype=np.float32)
-            true = at_output_rate(self._speech.samples(shard, clip))[: len(audio)]
+            true = true[: len(audio)]
             audio[: len(true)] = true
             frames = self._frames.upsample(row[: len(one.codes)], 0, count)
             found.append(Piece(frames, embedding, torch.from_numpy(audio)))
         return found
+
+    def _audios(self, clips: Sequence[Samples], random: Random) -> Sequence[Samples]:
+        """What clips of one voice should sound like."""
+        if not self._monotone:
+            return clips
+        sounds = [Sound(clip, rates.STORED) for clip in clips]
+        period = nearest_period(sounds, rates.STORED, self._config.hop_length)
+        return [sound.on(period, random.getrandbits(63)) for sound in sounds]

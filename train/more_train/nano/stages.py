@@ -27,7 +27,7 @@ from more_server.files import locked, sweep, write_file
 from more_server.xtts.load import Parts, build
 from more_server.xtts.tokenizer import Tokenizer
 from more_train.nano import assemble, evaluation
-from more_train.nano.config import Nano
+from more_train.nano.config import Course, Nano
 from more_train.nano.decoder import GENERATOR, DecoderTrainer, part
 from more_train.nano.dvae import DvaeTrainer, make_dvae
 from more_train.nano.features import Mels, Speech, mel_stats, speaker_means
@@ -215,11 +215,10 @@ class _Stages:
 
     @cached_property
     def vocoder(self) -> dict[str, Tensor]:
-        course = self.nano.vocoder
         return train(
             self.workshop,
             "vocoder",
-            lambda: DecoderTrainer(self.workshop, self._pool(self.spectra.__call__), self.config, course),
+            lambda: self._trainer(self.spectra.__call__, self.nano.vocoder),
             self.workshop.recipe("dvae", "speaker", "decoder", "vocoder", "discriminators"),
             *self._given("speaker", "dvae"),
         )
@@ -249,13 +248,20 @@ class _Stages:
         folded_first = self.spectra.folded(part(self.vocoder, first), speaking.mel_head)
         given = self.vocoder | {first + name: value.detach() for name, value in folded_first.items()}
         speaking.to(self.workshop.device).requires_grad_(False)
-        pool = self._pool(spoken_latents(speaking))
-        return DecoderTrainer(self.workshop, pool, self.config, self.nano.spoken, given)
+        return self._trainer(spoken_latents(speaking), self.nano.spoken, given)
 
-    def _pool(self, latents: Latents) -> Pool:
-        return Pool(
-            self.workshop, self.speech, self.reader, latents=latents, encoder=self._encoder(), config=self.config
+    def _trainer(self, latents: Latents, course: Course, given: dict[str, Tensor] | None = None) -> DecoderTrainer:
+        encoder = self._encoder()
+        pool = Pool(
+            self.workshop,
+            self.speech,
+            self.reader,
+            latents=latents,
+            encoder=encoder,
+            config=self.config,
+            monotone=course.monotone,
         )
+        return DecoderTrainer(self.workshop, pool, self.config, course, encoder, given)
 
     def _generator(self) -> dict[str, Tensor]:
         """The decoder's weights as they serve."""
