@@ -25,6 +25,12 @@ def test_the_note_is_the_one_asked_for(voice: str, own: float, period: int):
     assert Sound(sound.on(period, 1), RATE).pitch() == pytest.approx(RATE / period, rel=0.02)
 
 
+def test_every_other_pulse_weaker_is_the_same_note():
+    pulses = np.zeros(RATE, np.float32)
+    pulses[::128], pulses[::256] = 0.5, 0.45
+    assert Sound(pulses, RATE).pitch() == pytest.approx(187.5)
+
+
 def test_pulses_stand_where_frames_begin():
     """What the decoder can learn: each frame of a steady vowel is the same."""
     time = np.arange(RATE) / RATE

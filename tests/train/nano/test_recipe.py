@@ -108,6 +108,7 @@ def test_a_kill_in_every_stage_changes_nothing(made: Path, tmp_path: Path):
         lambda: steps(out / "speaker") >= 2,
         lambda: steps(out / "dvae") >= 3,
         (out / "codes" / "00001.safetensors").exists,
+        lambda: steps(out / "vocoder") >= 2,
         lambda: steps(out / "gpt") >= 2,
         lambda: steps(out / "decoder") >= 4,
         (out / "decoder" / "result.safetensors").exists,

@@ -30,7 +30,7 @@ def nano(
     config
         TOML with changes to a preset (train/more_train/nano/config.py has every setting with its reason).
     preset
-        smoke (a minute, it speaks noise), small (one thread of a CPU, an hour and a half) or full (a GPU).
+        smoke (a minute, it speaks noise), small (one thread of a CPU, three hours) or full (a GPU).
     device
         auto, cpu or cuda, instead of the setting.
     """

@@ -300,11 +300,11 @@ class Nano(Part, frozen=True, kw_only=True):
     )
     """The decoder's steps from true mels, which need no GPT: a process of its own can do them meanwhile."""
     spoken: Course = Course(
-        adversarial_from=0.6,
+        adversarial_from=0.7,
         likeness=4.0,
         monotone=True,
         optimisation=Optimisation(
-            learning_rate=6e-4, total_steps=1000, warmup_steps=20, betas=(0.8, 0.99), average=0.995, clip=0
+            learning_rate=8e-4, total_steps=800, warmup_steps=20, betas=(0.8, 0.99), average=0.995, clip=0
         ),
     )
     """Its further steps from the GPT's latents, which tell mels less sharply."""

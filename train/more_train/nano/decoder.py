@@ -99,6 +99,8 @@ class DecoderTrainer:
             self._generator.load_state_dict(part(given, GENERATOR))
             self._judges.load_state_dict(part(given, JUDGES))
         self._losses = SpectralLoss().to(device)
+        # A voice on a note of the frames' rate is such a tone as is taken out of others.
+        self._even = not course.monotone
         self._likeness, self._likeness_weight = Likeness(encoder).to(device), course.likeness
         self._optimiser = Optimiser(self._generator, course.optimisation)
         self._judging = Optimiser(
@@ -126,7 +128,8 @@ class DecoderTrainer:
             values["unlike"] = unlike.detach()
         torch.autograd.backward(loss)
         self._optimiser.step()
-        even_out(self._generator)
+        if self._even:
+            even_out(self._generator)
         return {"spectra": spectra.detach(), "mel": mel.detach(), **values}
 
     def _batch(self, number: int) -> tuple[Tensor, Tensor, Tensor]:

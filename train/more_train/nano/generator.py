@@ -78,11 +78,11 @@ def unevenness(weight: Tensor, factor: int) -> Tensor:
     return difference.expand_as(taps).flatten(-2)
 
 
-def folded(generator: nn.Module) -> dict[str, Tensor]:
-    """Weights as they serve."""
+def folded(generator: nn.Module, *, even: bool = True) -> dict[str, Tensor]:
+    """Weights as they serve; even: without tones to the last bit."""
     # Not by the modules: a copy shares its parametrised class with the original, which would lose its weight.
     state = fold_weight_norm({name: value.detach() for name, value in generator.state_dict().items()}, Path("decoder"))
-    for number, up in enumerate(_ups(generator)):
+    for number, up in enumerate(_ups(generator) if even else ()):
         name = f"ups.{number}.weight"
         state[name] = state[name] - unevenness(state[name], up.stride[0])
     return state

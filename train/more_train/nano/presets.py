@@ -52,7 +52,9 @@ def smoke() -> Nano:
             channels=16, batch=2, stretch_codes=4, pool=4, pool_steps=4
         ),
         vocoder=Course(optimisation=replace(quick, betas=(0.8, 0.99))),
-        spoken=Course(adversarial_from=0.0, optimisation=replace(quick, betas=(0.8, 0.99))),
+        spoken=Course(
+            adversarial_from=0.0, likeness=1.0, monotone=True, optimisation=replace(quick, betas=(0.8, 0.99))
+        ),
         discriminators=Discriminators(
             periods=(2, 3), period_channels=(2, 4), resolutions=((512, 128),), channels=2,
             optimisation=replace(quick, betas=(0.8, 0.99), average=0),
@@ -62,7 +64,7 @@ def smoke() -> Nano:
 
 
 def small() -> Nano:
-    """English for one thread of a CPU and an hour and a half."""
+    """English for one thread of a CPU and three hours."""
     return Nano()
 
 

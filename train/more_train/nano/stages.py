@@ -267,7 +267,7 @@ class _Stages:
         """The decoder's weights as they serve."""
         generator = make_generator(self.config)
         generator.load_state_dict(part(self.decoder, GENERATOR))
-        return folded(generator)
+        return folded(generator, even=not self.nano.spoken.monotone)
 
     def _given(self, *stages: str) -> list[Path]:
         """What a stage is made from: results of others, once they are there."""
