@@ -48,7 +48,7 @@ def test_the_bundled_model_is_listed_and_serves(settings: Settings) -> None:
     assert nano.serving
     assert nano.trainable
     assert nano.size_bytes > 20_000_000
-    assert nano.parameters == 9_852_966
+    assert nano.parameters == 9_133_749
     assert serving_model(settings) == NANO
     check_model(NANO)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from more_server.errors import ModelError
@@ -23,6 +23,17 @@ MOST_BYTES = 48 * 1024 * 1024
 """Of a model that is committed."""
 LEFT_HERE = ("mel_head.", "voice_head.")
 """Parts of what speaks that only training needs."""
+PARTS = {
+    "gpt.gpt.": "GPT's blocks",
+    "gpt.final_norm.": "GPT's blocks",
+    "gpt.conditioning_": "conditioning",
+    "gpt.": "embeddings and heads",
+    GENERATOR: "decoder",
+    SPEAKER_ENCODER: "speaker encoder",
+    "": "mel statistics",
+}
+"""What a value belongs to, by the beginning of its name."""
+STATISTICS = ("discrete_loss.", "codebook.cluster_size", "codebook.embed_avg")
 NAMES = {"en": "English", "pt": "Portuguese", "es": "Spanish", "de": "German"}
 
 
@@ -81,8 +92,19 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     device: str
 
 
-def card(nano: Nano, results: Results, made: Made, values: int) -> str:
-    """README.md of the model; values: how many it has."""
+def sizes(folder: Path) -> dict[str, int]:
+    """How many values each part of a model folder has; the DVAE without what only its training counts."""
+    found: dict[str, int] = {}
+    for name, value in load_file(folder / "model.safetensors").items():
+        part = next(part for beginning, part in PARTS.items() if name.startswith(beginning))
+        found[part] = found.get(part, 0) + value.numel()
+    dvae = load_file(folder / "dvae.safetensors").items()
+    return found | {"DVAE": sum(value.numel() for name, value in dvae if not name.startswith(STATISTICS))}
+
+
+def card(nano: Nano, results: Results, made: Made, values: Mapping[str, int]) -> str:
+    """README.md of the model; values: how many each part has."""
+    served = sum(values.values()) - values["DVAE"]
     languages = ", ".join(NAMES.get(language, language) for language in nano.languages)
     lines = [
         f"# {nano.name}",
@@ -93,9 +115,15 @@ def card(nano: Nano, results: Results, made: Made, values: int) -> str:
         "- Licence: Apache-2.0",
         f"- Languages: {languages}",
         "- Output: 24 kHz mono",
-        f"- Size: {values / 1e6:.1f} million values: GPT of {nano.gpt.layers} layers of {nano.gpt.width}, "
+        f"- Size: {served / 1e6:.1f} million values: GPT of {nano.gpt.layers} layers of {nano.gpt.width}, "
         f"{nano.dvae.codes} codes, decoder of {nano.decoder.channels} channels",
         "- Training speech: synthetic, made with espeak-ng; no recording of a person, no weights of another model",
+        "",
+        "| part | values |",
+        "|---|---|",
+        *(f"| {part} | {count:,} |" for part, count in values.items()),
+        "",
+        "The DVAE makes codes of speech for training; the server does not load it. All but the statistics are fp16.",
         "",
         "## How it was made",
         "",

@@ -297,8 +297,8 @@ class _Stages:
             )
         if not (folder / "README.md").exists():
             results = self._evaluated(folder)
-            values = sum(value.numel() for value in load_file(folder / "model.safetensors").values())
-            write_file(folder / "README.md", assemble.card(self.nano, results, self._made(), values).encode())
+            card = assemble.card(self.nano, results, self._made(), assemble.sizes(folder))
+            write_file(folder / "README.md", card.encode())
         return folder
 
     def _evaluated(self, folder: Path) -> evaluation.Results:
