@@ -154,7 +154,9 @@ def test_greedy_codes(pair: Pair) -> None:
 @torch.inference_mode()
 def test_waveform(pair: Pair) -> None:
     latents = teacher_forced(pair.ours, conditioning(pair), TOKENS, draw_codes(pair, 30))
-    embedding = torch.nn.functional.normalize(torch.randn(512, generator=torch.Generator().manual_seed(1)), dim=0)
+    embedding = torch.nn.functional.normalize(
+        torch.randn(pair.ours.config.decoder.cond_channels, generator=torch.Generator().manual_seed(1)), dim=0
+    )
     ours = pair.ours.decoder.decode(latents, embedding)
     theirs = pair.coqui.hifigan_decoder(latents[None], g=embedding[None, :, None])[0, 0]
     assert ours.shape == theirs.shape
@@ -168,7 +170,7 @@ def test_windows_equal_the_whole(pair: Pair, window: int) -> None:
     """Streamed windows, each made when its latents have just settled, are the whole decode."""
     decoder = pair.ours.decoder
     latents = teacher_forced(pair.ours, conditioning(pair), TOKENS, draw_codes(pair, 40))
-    embedding = torch.randn(512, generator=torch.Generator().manual_seed(1)) * 0.04
+    embedding = torch.randn(pair.ours.config.decoder.cond_channels, generator=torch.Generator().manual_seed(1)) * 0.04
     whole = decoder.decode(latents, embedding)
     pieces, start = [], 0
     for count in range(1, len(latents) + 1):
