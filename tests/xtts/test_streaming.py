@@ -31,9 +31,15 @@ def generator(request: pytest.FixtureRequest) -> torch.nn.Module:
     return build(config).generator.eval().requires_grad_(False)
 
 
+def embedding(generator: torch.nn.Module) -> torch.Tensor:
+    width = generator.cond_layer.weight.shape[1]  # type: ignore[union-attr, index]
+    drawn = torch.randn(width, generator=torch.Generator().manual_seed(1))  # type: ignore[arg-type]
+    return torch.nn.functional.normalize(drawn, dim=0)
+
+
 @pytest.fixture(scope="module")
-def voice() -> torch.Tensor:
-    return torch.nn.functional.normalize(torch.randn(512, generator=torch.Generator().manual_seed(1)), dim=0)
+def voice(generator: torch.nn.Module) -> torch.Tensor:
+    return embedding(generator)
 
 
 def frames(generator: torch.nn.Module, count: int) -> torch.Tensor:
@@ -66,10 +72,10 @@ def test_the_end_may_come_with_no_further_frames(generator: torch.nn.Module, voi
 
 
 @torch.inference_mode()
-def test_samples_come_as_soon_as_their_context_is_there(voice: torch.Tensor) -> None:
+def test_samples_come_as_soon_as_their_context_is_there() -> None:
     """What lies before the frames that the decoder looks ahead is handed out."""
     decoder = load(Path("models/nano"), torch.device("cpu")).decoder
-    given = frames(decoder.generator, 40)
+    given, voice = frames(decoder.generator, 40), embedding(decoder.generator)
     first = StreamingGenerator(decoder.generator).begin(voice).process(given, last=False)
     assert len(first) >= (40 - decoder.context_frames) * decoder.hop_length
     changed = torch.cat([given, torch.ones_like(given)])
