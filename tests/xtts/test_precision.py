@@ -18,7 +18,7 @@ needs_int8 = pytest.mark.skipif(
 )
 
 FAR = 0.08
-"""Of the latents' size: int8 differs by 0.067, and says what it is asked to all the same (tests/test_nano_speaks.py)."""
+"""Of the latents: int8 differs by 0.067, and says what it is asked to all the same (tests/test_nano_speaks.py)."""
 
 
 @pytest.fixture(scope="module")
