@@ -1,4 +1,4 @@
-"""Steps of training: AdamW with warm-up and cosine, clipped gradients, and the running average that is kept.
+"""Steps of training: AdamW, Muon for chosen matrices, warm-up and cosine, clipped gradients, a running average.
 
 optimiser = Optimiser(module, Optimisation(learning_rate=5e-6, total_steps=2_000, warmup_steps=50))
 for step in range(optimiser.steps, 2_000):
@@ -82,9 +82,7 @@ class Optimiser:
         self.steps = 0
         """Done so far."""
         self._trained = {name: value for name, value in module.named_parameters() if value.requires_grad}
-        turned = [
-            v for name, v in self._trained.items() if matrices and v.dim() == 2 and name.startswith(matrices.names)
-        ]
+        turned = matrices.among(self._trained) if matrices else []
         self._turned = {id(value) for value in turned}
         plain = groups(module, settings.weight_decay, self._turned)
         self._adam = torch.optim.AdamW(plain, lr=settings.learning_rate, betas=settings.betas, fused=True)

@@ -40,7 +40,7 @@ def test_they_are_as_wide_as_latents_and_vary_by_one():
     spectra, shelf = measured()
     clips = [shelf.spoken(0, clip, 0) for clip in range(12)]
     batch = pack(clips, torch.zeros(1, 1, 1), CONFIG.gpt, 1.0)
-    found = torch.cat([row[: len(clip.codes)] for row, clip in zip(spectra(batch), clips, strict=True)])
+    found = torch.cat([row[: len(clip.codes)] for row, clip in zip(spectra.latents(batch), clips, strict=True)])
     assert found.shape[1] == WIDTH
     torch.testing.assert_close(found.mean(dim=0), torch.zeros(WIDTH), atol=1e-3, rtol=0)
     # Two directions before each code and two at it; all else is the noise, which is not blown up to ones.

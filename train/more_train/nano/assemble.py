@@ -1,18 +1,19 @@
 """The parts become a model folder in the serving format, with its card; the server's own loader is the proof."""
 
+import math
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from more_server.errors import ModelError
 from more_server.files import staged_folder
 from more_server.xtts.config import XttsConfig
-from more_server.xtts.layout import GENERATOR, SPEAKER_ENCODER, brief, check_shapes
+from more_server.xtts.layout import GENERATOR, SPEAKER_ENCODER, brief, check_shapes, read_header
 from more_server.xtts.load import load
 from more_train.gpt_loss import file_tensors
 from more_train.nano.config import Nano
@@ -95,11 +96,11 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 def sizes(folder: Path) -> dict[str, int]:
     """How many values each part of a model folder has; the DVAE without what only its training counts."""
     found: dict[str, int] = {}
-    for name, value in load_file(folder / "model.safetensors").items():
+    for name, tensor in read_header(folder / "model.safetensors").items():
         part = next(part for beginning, part in PARTS.items() if name.startswith(beginning))
-        found[part] = found.get(part, 0) + value.numel()
-    dvae = load_file(folder / "dvae.safetensors").items()
-    return found | {"DVAE": sum(value.numel() for name, value in dvae if not name.startswith(STATISTICS))}
+        found[part] = found.get(part, 0) + math.prod(tensor.shape)
+    dvae = read_header(folder / "dvae.safetensors").items()
+    return found | {"DVAE": sum(math.prod(tensor.shape) for name, tensor in dvae if not name.startswith(STATISTICS))}
 
 
 def card(nano: Nano, results: Results, made: Made, values: Mapping[str, int]) -> str:

@@ -194,7 +194,7 @@ class Course(Part, frozen=True, kw_only=True):
     likeness: Annotated[float, Meta(ge=0)] = 0.0
     """Weight of one minus the cosine of the made sound's speaker embedding with its reference's (YourTTS)."""
     monotone: bool = False
-    """From speech made again on one of two notes, which a decoder learns in minutes, not in days (monotone.py)."""
+    """From speech made again on one of two notes, which a decoder learns in minutes (monotone.py)."""
     optimisation: Optimisation
 
 

@@ -1,7 +1,7 @@
 """Speech made again on one note that the decoder can hold: a whole number of its frames' rate.
 
 A HiFi-GAN is a stack of convolutions: while nothing changes in its input, it repeats what it says in every frame. A
-voice of 103 Hz is not of that kind; to keep its phase from frame to frame is what takes such decoders days on a GPU.
+voice of 103 Hz is not of that kind; to keep its phase from frame to frame is what such a decoder learns last.
 After 3,000 steps on true mels (an hour of one CPU core) ours had learnt all but that: 94 Hz, the frames' rate, whoever
 spoke. So a recipe for a CPU has it learn from speech at 93.75 or 187.5 Hz, whichever is nearer to the speaker, with a
 pulse where each frame begins: low voices and high ones, both on one note.

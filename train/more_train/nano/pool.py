@@ -53,7 +53,7 @@ class Spectra(NamedTuple):
     directions: Tensor
     """(2 * 4 * mels, width), each as long as makes its numbers vary by one."""
 
-    def __call__(self, batch: Batch) -> Tensor:
+    def latents(self, batch: Batch) -> Tensor:
         """Shaped (rows, longest codes, width)."""
         return self.of(batch.mels.flatten(2))
 

@@ -218,7 +218,7 @@ class _Stages:
         return train(
             self.workshop,
             "vocoder",
-            lambda: self._trainer(self.spectra.__call__, self.nano.vocoder),
+            lambda: self._trainer(self.spectra.latents, self.nano.vocoder),
             self.workshop.recipe("dvae", "speaker", "decoder", "vocoder", "discriminators"),
             *self._given("speaker", "dvae"),
         )
