@@ -7,6 +7,10 @@ MoreError                       500 server_error
 │   ├── ConsentNotFound         404 consent_not_found
 │   ├── PluginNotFound          404 plugin_not_found
 │   ├── KeyNotFound             404 key_not_found
+│   ├── JobNotFound             404 job_not_found
+│   ├── DatasetNotFound         404 dataset_not_found
+│   ├── UploadNotFound          404 upload_not_found
+│   ├── Conflict                409 conflict              not now: what it is about is in another state
 │   ├── RouteNotFound           404 not_found
 │   ├── MethodNotAllowed        405 method_not_allowed
 │   └── TooLarge                413 payload_too_large
@@ -86,6 +90,34 @@ class KeyNotFound(BadInput):
 
     status = 404
     code = "key_not_found"
+
+
+class JobNotFound(BadInput):
+    """No job has this id, or it is somebody else's."""
+
+    status = 404
+    code = "job_not_found"
+
+
+class DatasetNotFound(BadInput):
+    """No dataset has this name."""
+
+    status = 404
+    code = "dataset_not_found"
+
+
+class UploadNotFound(BadInput):
+    """No upload has this id, or its time is over."""
+
+    status = 404
+    code = "upload_not_found"
+
+
+class Conflict(BadInput):
+    """What the request is about is in a state that does not allow it."""
+
+    status = 409
+    code = "conflict"
 
 
 class RouteNotFound(BadInput):

@@ -50,6 +50,12 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Channels of one reference clip; they are mixed to mono."""
     voice_references: Annotated[int, Meta(ge=1, le=100)] = 16
     """Reference clips of one voice."""
+    job_bytes: Annotated[int, Meta(ge=1024)] = 67_108_864
+    """Bytes of the body that asks for a job: a book may come in it."""
+    upload_bytes: Annotated[int, Meta(ge=1024)] = 21_474_836_480
+    """Bytes of one upload of recordings."""
+    upload_hours: Annotated[float, Meta(gt=0, le=8760)] = 48.0
+    """Hours that an unfinished upload is kept after its last byte."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,6 +81,25 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Seconds of audio made ahead of a slow listener before its utterance pauses."""
     stalled_seconds: Annotated[float, Meta(gt=0, le=3600)] = 30.0
     """Seconds that a listener may take nothing while others wait for its slot; then it is cut off."""
+
+
+class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Books and training, which take hours."""
+
+    database: Annotated[str, Meta(pattern=r"\A(postgresql://.*)?\Z")] = ""
+    """`postgresql://user:password@host/name` for several servers that share the work; empty: a file of SQLite."""
+    work: bool = True
+    """This server works on jobs; without, it takes them for others that share its database and data directory."""
+    at_a_time: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Jobs of one kind that this server works on at the same time."""
+    keep_days: Annotated[float, Meta(gt=0, le=3650)] = 30.0
+    """Days after its end that a job and its results are deleted."""
+    webhook_secret: str = ""
+    """`whsec_` and base64 of 24 to 64 bytes, which webhooks are signed with; empty: no webhooks."""
+    webhook_hosts: tuple[str, ...] = ()
+    """Hosts that webhooks may go to; empty: every one that is not on this machine or in a private network."""
+    training_memory: Annotated[str, Meta(pattern=r"\A(pause|share|refuse)\Z")] = "share"
+    """While a training runs: `pause` speech, `share` the machine and lower its slots, or `refuse` to train beside it."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
+    jobs: JobSettings = JobSettings()
 
     @property
     def model_dirs(self) -> tuple[Path, ...]:
@@ -119,6 +145,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def admin_dir(self) -> Path:
         """What was decided while the server ran: plugins, profiles, keys, and the log of who decided it."""
         return self.data_dir / "admin"
+
+    @property
+    def jobs_dir(self) -> Path:
+        """Jobs and their results."""
+        return self.data_dir / "jobs"
+
+    @property
+    def datasets_dir(self) -> Path:
+        """Datasets for training, and the uploads of recordings that they are made of."""
+        return self.data_dir / "datasets"
 
 
 def bundled_dir() -> Path:

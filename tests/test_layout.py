@@ -23,6 +23,7 @@ LAYERS = (
     ("fleet",),
     ("voiceprints",),
     ("speak", "services", "jobs", "voicebank"),
+    ("narration", "lessons"),
     ("administration",),
     ("web",),
     ("app", "cluster", "cli", "testing"),
