@@ -15,9 +15,17 @@ from litestar.types import Receive, Scope, Send
 
 from more_server.administration import Administration
 from more_server.audit import AuditLog
-from more_server.errors import MoreError, NotAuthenticated, PluginFailure
+from more_server.engine.engine import LOADING_RETRY_SECONDS
+from more_server.errors import ModelLoading, MoreError, NotAuthenticated, PluginFailure
 from more_server.fleet import Fleet
+from more_server.jobs.jobs import Jobs
+from more_server.jobs.kinds import Kind
+from more_server.jobs.webhooks import Webhooks
 from more_server.keys import KeyRing
+from more_server.lessons.dataset_kind import DatasetKind
+from more_server.lessons.train_kind import TrainKind
+from more_server.lessons.uploads import keep_swept
+from more_server.narration.kind import SpeechKind
 from more_server.registry import Registry, Snapshot
 from more_server.services import Services
 from more_server.settings import Loaded, Settings
@@ -26,19 +34,24 @@ from more_server.web import (
     config,
     consents,
     custom_voices,
+    datasets,
     health,
+    jobs,
     keys,
     listings,
     metrics,
     models,
+    narration,
     plugins,
     profiles,
+    resumable,
     speech,
     stream,
     voices,
 )
 from more_server.web.access import Access, handle_not_authenticated
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error
+from more_server.web.ranges import HEAD
 
 HANDLERS = (
     speech.speech,
@@ -47,6 +60,8 @@ HANDLERS = (
     listings.get_model,
     *custom_voices.HANDLERS,
     *consents.HANDLERS,
+    *narration.HANDLERS,
+    *jobs.HANDLERS,
     health.live,
     health.ready,
     metrics.metrics,
@@ -64,6 +79,8 @@ HANDLERS = (
     models.load,
     models.switch,
     models.unload,
+    *resumable.HANDLERS,
+    *datasets.HANDLERS,
     *voices.HANDLERS,
     config.read_config,
     keys.list_keys,
@@ -72,8 +89,15 @@ HANDLERS = (
     keys.read_audit,
 )
 """Every route of the server itself; plugins add theirs."""
-TAKING_RECORDINGS = (voices, custom_voices, consents)
+TAKING_MORE = (voices, custom_voices, consents, jobs, narration, resumable)
 """Their routes() put what may be sent more than the others into routers of its own."""
+EXPOSED_HEADERS = (
+    *("x-request-id", "x-seed", "x-guards", "retry-after", "retry-after-ms"),
+    *("content-range", "accept-ranges", "etag"),
+    *resumable.EXPOSED,
+)
+"""What a page may read of an answer, beside what any page may."""
+KindsOfJobs = Callable[[Speaker], Sequence[Kind[Any]]]
 
 
 def create_speaker(settings: Settings) -> Speaker:
@@ -85,17 +109,23 @@ def create_speaker(settings: Settings) -> Speaker:
     return speaker
 
 
+def kinds_of_jobs(speaker: Speaker) -> Sequence[Kind[Any]]:
+    """What `POST /v1/jobs` can be asked for."""
+    return (SpeechKind(speaker), DatasetKind(speaker.settings), TrainKind(speaker))
+
+
 def create_app(
     settings: Settings,
     on_started: Callable[[BaseException | None], None] = lambda error: None,
     reread: Callable[[], Loaded] | None = None,
+    kinds: KindsOfJobs = kinds_of_jobs,
 ) -> "App":
     """The HTTP application. It answers /health at once and speaks when the model is loaded.
 
     on_started is told None when the server is ready, or what kept it from that. reread gives settings as they are
     now, for a reload, and tells where they come from; without it they stay as they are.
     """
-    return App(create_speaker(settings), on_started, reread or (lambda: Loaded(settings, {})))
+    return App(create_speaker(settings), on_started, reread or (lambda: Loaded(settings, {})), kinds)
 
 
 def web_server(application: "App", settings: Settings) -> uvicorn.Server:
@@ -117,7 +147,11 @@ class App:
     """An ASGI application that is rebuilt when the routes of plugins change; requests keep the one they came in by."""
 
     def __init__(
-        self, speaker: Speaker, on_started: Callable[[BaseException | None], None], reread: Callable[[], Loaded]
+        self,
+        speaker: Speaker,
+        on_started: Callable[[BaseException | None], None],
+        reread: Callable[[], Loaded],
+        kinds: KindsOfJobs,
     ) -> None:
         settings = speaker.settings
         self.speaker = speaker
@@ -128,6 +162,10 @@ class App:
         loaded = Loaded(settings, reread().sources)
         self._administration = Administration(speaker, self._audit, self.follow, loaded, reread)
         self._services = Services(speaker.registry, settings.plugin_seconds)
+        self._webhooks = Webhooks(settings.jobs, jobs.job_item)
+        self._jobs = Jobs(settings, kinds(speaker))
+        self._jobs.on_ended = self._webhooks.tell
+        self._takes_jobs = False
         self._routes: Sequence[tuple[str, Any]] = ()
         self._first = self._current = self._built()
 
@@ -148,9 +186,9 @@ class App:
         by_plugin: dict[str, list[Any]] = {}
         for plugin, handler in self._routes:
             by_plugin.setdefault(plugin, []).append(handler)
-        apart = [one for module in TAKING_RECORDINGS for one in module.HANDLERS]
+        apart = [one for module in TAKING_MORE for one in module.HANDLERS]
         handlers: list[Any] = [one for one in HANDLERS if one not in apart]
-        for module in TAKING_RECORDINGS:
+        for module in TAKING_MORE:
             handlers += module.routes(self.speaker.settings.limits)
         for plugin, theirs in by_plugin.items():
             try:
@@ -168,10 +206,15 @@ class App:
             "administration": self._administration,
             "keys": self._keys,
             "audit": self._audit,
+            "job_counts": self._jobs.counts,
+            "webhooks": self._webhooks,
         }
         return Litestar(
             route_handlers=handlers,
-            dependencies={name: Provide(_always(one), sync_to_thread=False) for name, one in given.items()},
+            dependencies={
+                "jobs": Provide(self._open_jobs, sync_to_thread=False),
+                **{name: Provide(_always(one), sync_to_thread=False) for name, one in given.items()},
+            },
             middleware=[self._access],
             lifespan=[self._lifespan],
             exception_handlers={
@@ -183,22 +226,33 @@ class App:
             before_send=[add_request_id],
             cors_config=CORSConfig(
                 allow_origins=list(settings.server.cors_origins),
-                expose_headers=["x-request-id", "x-seed", "x-guards", "retry-after", "retry-after-ms"],
+                expose_headers=list(EXPOSED_HEADERS),
             ),
             request_max_body_size=settings.limits.body_bytes,
             openapi_config=None,
             logging_config=None,
         )
 
+    def _open_jobs(self) -> Jobs:
+        """Not before their start: a job would begin without a model. Raises ModelLoading."""
+        if not self._takes_jobs:
+            raise ModelLoading("jobs are taken once the model is loaded", retry_after=LOADING_RETRY_SECONDS)
+        return self._jobs
+
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
         self.speaker.engine.start()
         starting = asyncio.ensure_future(self._start())
+        sweeping = asyncio.ensure_future(keep_swept(lambda: self.speaker.settings))
         try:
             yield
         finally:
             starting.cancel()
+            sweeping.cancel()
+            await asyncio.wait({starting, sweeping})  # what the start has begun is stopped next
             await self._services.stop()
+            self.speaker.fleet.close()  # a training that ends now would load a paused model again
+            await self._jobs.stop()
             await self.speaker.fleet.stop()
             await asyncio.to_thread(self._access.flush)
 
@@ -206,6 +260,8 @@ class App:
         try:
             await self.speaker.start()
             await self._services.follow(self.speaker.registry.snapshot)
+            await self._jobs.start()
+            self._takes_jobs = True
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - handed to whoever runs the server
@@ -218,7 +274,9 @@ class App:
 
 def _head_as_get(scope: Any) -> Any:
     """HEAD is GET, of whose answer uvicorn leaves out the body; Litestar wants HEAD said of each route."""
-    return {**scope, "method": "GET"} if scope.get("method") == "HEAD" else scope
+    if scope.get("method") != "HEAD":
+        return scope
+    return {**scope, "method": "GET", "state": {**scope.get("state", {}), HEAD: True}}
 
 
 def _always(one: Any) -> Callable[[], Any]:

@@ -11,20 +11,29 @@ MoreError                       500 server_error
 │   ├── DatasetNotFound         404 dataset_not_found
 │   ├── UploadNotFound          404 upload_not_found
 │   ├── Conflict                409 conflict              not now: what it is about is in another state
+│   │   ├── VoiceChanged        409 voice_changed         a job has spoken with what the voice was before
+│   │   └── UploadLocked        423 upload_locked         another request sends bytes of it
 │   ├── RouteNotFound           404 not_found
 │   ├── MethodNotAllowed        405 method_not_allowed
-│   └── TooLarge                413 payload_too_large
+│   ├── Changed                 412 precondition_failed   the file is not the one that the request is about (If-Match)
+│   ├── WrongVersion            412 precondition_failed   an upload by another version of tus, or by none
+│   ├── TooLarge                413 payload_too_large
+│   ├── WrongType               415 unsupported_media_type
+│   ├── NoSuchRange             416 range_not_satisfiable the file ends before the bytes that are asked for
+│   └── WrongChecksum           460 checksum_mismatch     what came is not what was sent; the status is tus's own
 ├── NotAuthenticated            401 invalid_api_key       no key was shown, or a wrong one
 ├── NotAllowed                  403 insufficient_scope    the key is right and not enough
 │   └── ForeignPage             403 foreign_page          what may be another site's page asks for administration
 ├── Busy                        429 rate_limit_exceeded   with retry_after
 ├── Unavailable                 503 server_busy           with retry_after
 │   ├── ModelLoading            503 model_loading
+│   ├── Resting                 503 speech_paused         a model is trained in the memory that speech needs
 │   └── KeysUnreadable          503 keys_unreadable       stops the start; later nobody is let in
 ├── EngineFailure               500 server_error          the device or the model failed
 ├── PluginFailure               500 plugin_error          a plugin failed, which the text names
 ├── BrokenVoice                 500 broken_voice          a voice's reference cannot be used
 ├── StorageError                500 storage_error         a file cannot be read or written
+│   └── DiskFull                507 disk_full
 ├── SettingsError               stops the start
 └── ModelError                  stops the start, or an import or a download
 """
@@ -120,6 +129,12 @@ class Conflict(BadInput):
     code = "conflict"
 
 
+class VoiceChanged(Conflict):
+    """A voice's references are not those any more that a job has begun to speak with."""
+
+    code = "voice_changed"
+
+
 class RouteNotFound(BadInput):
     """No such path."""
 
@@ -134,11 +149,53 @@ class MethodNotAllowed(BadInput):
     code = "method_not_allowed"
 
 
+class Changed(BadInput):
+    """A file is not, or no more, the one that the request asks for."""
+
+    status = 412
+    code = "precondition_failed"
+
+
 class TooLarge(BadInput):
     """More bytes or seconds than the settings allow."""
 
     status = 413
     code = "payload_too_large"
+
+
+class UploadLocked(Conflict):
+    """Another request sends bytes of the same upload."""
+
+    status = 423
+    code = "upload_locked"
+
+
+class WrongVersion(BadInput):
+    """The client speaks another version of tus, or none."""
+
+    status = 412
+    code = "precondition_failed"
+
+
+class WrongType(BadInput):
+    """The body says that it is something else."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class WrongChecksum(BadInput):
+    """What came is not what was sent; tus has a status of its own for it."""
+
+    status = 460
+    code = "checksum_mismatch"
+
+
+class NoSuchRange(BadInput):
+    """A file ends before the bytes that are asked for."""
+
+    status = 416
+    code = "range_not_satisfiable"
 
 
 class NotAuthenticated(MoreError):
@@ -184,6 +241,12 @@ class ModelLoading(Unavailable):
     code = "model_loading"
 
 
+class Resting(Unavailable):
+    """Speech is paused while a model is being trained."""
+
+    code = "speech_paused"
+
+
 class KeysUnreadable(Unavailable):
     """The file of keys is damaged or out of reach, so nobody can be told from anybody else."""
 
@@ -215,6 +278,13 @@ class StorageError(MoreError):
     """A file or folder of ours cannot be read or written."""
 
     code = "storage_error"
+
+
+class DiskFull(StorageError):
+    """There is no room; what has come stays."""
+
+    status = 507
+    code = "disk_full"
 
 
 class SettingsError(MoreError):

@@ -42,6 +42,24 @@ def staged_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
 
 
+@contextmanager
+def staged_file(target: Path) -> Iterator[Path]:
+    """A path beside `target` for a file that becomes `target` when the block ends, synced to disk first.
+
+    Whatever ends the block otherwise, the file is gone. What killed writers left is swept before: there may be one
+    writer at a time. Raises OSError.
+    """
+    sweep(target)
+    stage = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
+    try:
+        yield stage
+        _sync_entry(stage)
+        stage.replace(target)
+    finally:
+        stage.unlink(missing_ok=True)
+    _sync_entry(target.parent)
+
+
 def sweep(target: Path) -> None:
     """Remove what a killed process left of the folder or file `target`; only the holder of its lock may call this."""
     for stage in target.parent.glob(f".{target.name}.partial-*"):

@@ -4,14 +4,15 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from more_server.engine.engine import LOADING_RETRY_SECONDS, Engine
-from more_server.errors import BadInput, ModelLoading, ModelNotFound, Unavailable, allowed, shown
+from more_server.engine.engine import LOADING_RETRY_SECONDS, RESTING, RESTING_RETRY_SECONDS, Engine
+from more_server.errors import BadInput, ModelLoading, ModelNotFound, Resting, Unavailable, allowed, shown
 from more_server.models import AUTO, check_model, find_model, serving_model, use
 from more_server.profiles import OPENAI_MODELS
 from more_server.settings import Settings
@@ -77,6 +78,9 @@ class Fleet:
         """The model of requests that name none."""
         self._beside: dict[str, LoadedModel] = {}
         self._changing = asyncio.Lock()
+        self._resting = self._lowered = 0
+        """How many want it so."""
+        self._closing = False
         self._draining: dict[asyncio.Task[None], LoadedModel] = {}
 
     def loaded(self) -> list[LoadedModel]:
@@ -104,7 +108,7 @@ class Fleet:
         raise Unavailable("the model was unloaded before the request could be spoken", retry_after=1.0)
 
     async def load(self, name: str) -> LoadedModel:
-        """Load a model beside the one that serves. Raises ModelNotFound, ModelError, SettingsError."""
+        """Load a model beside the one that serves. Raises ModelNotFound, ModelError, SettingsError, Resting."""
         async with self._changing:
             return await self._load(name)
 
@@ -114,6 +118,8 @@ class Fleet:
                 return model
         folder = await asyncio.to_thread(find_model, self.settings, name)
         await asyncio.to_thread(check_model, folder)
+        if self._resting:
+            raise Resting(RESTING, retry_after=RESTING_RETRY_SECONDS)
         model = LoadedModel(folder, self.settings)
         model.engine.start()
         try:
@@ -121,6 +127,7 @@ class Fleet:
         except BaseException:
             await asyncio.to_thread(model.engine.stop)
             raise
+        model.engine.lower(self._lowered > 0)
         self._beside[name] = model
         return model
 
@@ -130,7 +137,7 @@ class Fleet:
         """Let another model serve, now and after a restart; the old one ends when its requests have.
 
         keep: leave the old one loaded. check: raises for a model that cannot serve here. Raises ModelNotFound,
-        ModelError, SettingsError and what the check does; then the old one serves on.
+        ModelError, SettingsError, Resting and what the check does; then the old one serves on.
         """
         async with self._changing:
             if self.settings.model not in (AUTO, name):
@@ -168,6 +175,47 @@ class Fleet:
         task = asyncio.create_task(_end(model))
         self._draining[task] = model
         task.add_done_callback(self._draining.pop)
+
+    # -- making room
+
+    @contextmanager
+    def lowered(self) -> Iterator[None]:
+        """All models, what is loaded meanwhile included, speak half as many segments at a time while the block runs."""
+        self._lowered += 1
+        self._lower()
+        try:
+            yield
+        finally:
+            self._lowered -= 1
+            self._lower()
+
+    def _lower(self) -> None:
+        for model in self.loaded():
+            model.engine.lower(self._lowered > 0)
+
+    @asynccontextmanager
+    async def resting(self) -> AsyncIterator[None]:
+        """No model takes speech while the block runs, none is loaded, and their memory is free.
+
+        The block begins when what was being spoken has ended. However it ends, speech comes back.
+        """
+        self._resting += 1
+        try:
+            async with self._changing:  # what is being loaded is there first
+                models = [*self.loaded(), *self._draining.values()]
+            await asyncio.gather(*(model.engine.rest() for model in models))
+            yield
+        finally:
+            self._resting -= 1
+            if not (self._resting or self._closing):
+                for model in self.loaded():
+                    model.engine.wake()
+
+    # -- the end
+
+    def close(self) -> None:
+        """The server is about to stop: models that rest are not loaded again for that."""
+        self._closing = True
 
     async def stop(self) -> None:
         """End all of them; what still runs is cut off."""

@@ -14,6 +14,8 @@ from msgspec import Meta
 from more_server.errors import SettingsError
 
 PREFIX = "MORE_"
+OF_CLIENTS = frozenset(("MORE_URL", "MORE_API_KEY"))
+"""What `more-server jobs` reads where it is a client of a server that runs: no settings."""
 FILE_NAME = "more.toml"
 PLUGINS = "plugins"
 
@@ -94,12 +96,12 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Jobs of one kind that this server works on at the same time."""
     keep_days: Annotated[float, Meta(gt=0, le=3650)] = 30.0
     """Days after its end that a job and its results are deleted."""
-    webhook_secret: str = ""
+    webhook_secret: Annotated[str, Meta(extra={"secret": True})] = ""
     """`whsec_` and base64 of 24 to 64 bytes, which webhooks are signed with; empty: no webhooks."""
     webhook_hosts: tuple[str, ...] = ()
     """Hosts that webhooks may go to; empty: every one that is not on this machine or in a private network."""
     training_memory: Annotated[str, Meta(pattern=r"\A(pause|share|refuse)\Z")] = "share"
-    """While a training runs: `pause` speech, `share` the machine and lower its slots, or `refuse` to train beside it."""
+    """What a training does to speech: `pause` it, `share` with fewer slots, or `refuse` to train where it speaks."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,6 +200,7 @@ def read(file: Path | None = None, environment: Mapping[str, str] | None = None)
     """
     environment = os.environ if environment is None else environment
     variables = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    variables = {name: value for name, value in variables.items() if name not in OF_CLIENTS}
     named = variables.pop(PREFIX + "CONFIG", None)
     file = file or (Path(named) if named else None)
     file = file or (Path(FILE_NAME) if Path(FILE_NAME).is_file() else None)
@@ -289,7 +292,8 @@ def _place(values: dict[str, Any], name: str, value: str) -> list[str]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise SettingsError(f"settings do not fit: {part} must be a table of settings, as {name} belongs into it")
-    table[path[-1]] = [part.strip() for part in value.split(",")] if node == tuple[str, ...] else value
+    parts = [part.strip() for part in value.split(",")]
+    table[path[-1]] = [part for part in parts if part] if node == tuple[str, ...] else value
     return path
 
 

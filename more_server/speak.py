@@ -161,12 +161,13 @@ class Speaker:
                 profile=profile,
                 speed=profile.speed * request.speed,
                 seed=_seed(request),
+                priority=request.priority,
                 model=model.lease,
                 sample_rate=model.engine.config.output_sample_rate,
                 seconds_per_code=model.engine.config.seconds_per_code,
                 whole=request.whole,
                 continues=request.continues,
-                post_processors=await self._measured(model, shares, chain),
+                post_processors=await self._measured(model, shares, chain, request.priority),
             )
         finally:
             model.resolving -= 1
@@ -187,6 +188,8 @@ class Speaker:
 
     def profile(self, request: SpeechRequest, snapshot: Snapshot) -> Profile:
         """The quality that a request means. Raises BadInput listing what exists."""
+        if request.profile is not None:
+            return request.profile
         name = request.quality or dict(QUALITY_OF_MODEL).get(request.model or "") or self.settings.default_quality
         return self.profiles.find(name, snapshot)
 

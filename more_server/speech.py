@@ -142,6 +142,8 @@ class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
     voice: str | None = None
     model: str | None = None
     quality: str | None = None
+    profile: Profile | None = None
+    """A quality as it was once; then `quality` is not looked at."""
     language: str | None = None
     speed: float = 1.0
     """Factor on the profile's own speed, 0.25 to 4."""
@@ -152,6 +154,8 @@ class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What was spoken just before, where the text is a part of a longer one: it helps to tell the language."""
     continues: bool = False
     """More will follow it, so that the pause at its end is one between sentences."""
+    priority: int = 0
+    """0: somebody waits for it; 1: a job, which lets people go first."""
     door: str = ""
     """Front door that it came by, for the log, such as `http`."""
     user_agent: str = ""

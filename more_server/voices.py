@@ -111,7 +111,8 @@ def mixed_voice(shares: Shares) -> Voice:
     # The heaviest part's languages come first; where it has none, it speaks whatever the model does, and so does this.
     heaviest = [voice for _, voice in sorted(shares, key=lambda share: -share[0])]
     languages = dict.fromkeys(language for voice in heaviest for language in voice.languages)
-    return Voice(id=name, name=name, languages=tuple(languages) if heaviest[0].languages else ())
+    version = "+".join(voice.version for _, voice in shares)
+    return Voice(id=name, name=name, languages=tuple(languages) if heaviest[0].languages else (), version=version)
 
 
 def _weighed(part: str, whole: str) -> tuple[float, str]:

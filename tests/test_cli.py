@@ -66,7 +66,7 @@ class More:
 def test_help_of_everything(more: More) -> None:
     top = more("--help").stdout
     commands = re.findall(r"│ (\w+) +\w", top)
-    assert commands == ["bench", "check", "keys", "models", "plugins", "say", "serve", "train", "voices"]
+    assert commands == ["bench", "check", "jobs", "keys", "models", "plugins", "say", "serve", "train", "voices"]
     for command in [*commands, ("models", "pull"), ("models", "import"), ("voices", "add")]:
         words = (command,) if isinstance(command, str) else command
         done = more(*words, "--help")

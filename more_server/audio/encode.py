@@ -10,6 +10,7 @@ import io
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from fractions import Fraction
 from types import MappingProxyType, TracebackType
 from typing import Self
 
@@ -190,10 +191,13 @@ class _Raw(Encoder):
         return self._encode(np.zeros(0, np.float32))
 
 
-class _Coded(Encoder):
-    """A codec of FFmpeg and its container, written to `sink`."""
+class CodedEncoder(Encoder):
+    """A codec of FFmpeg and its container, written to `sink`, a path where it is a str.
 
-    def __init__(self, codec: Codec, sample_rate: int, sink: "_Pipe | io.BytesIO") -> None:
+    What is set on `container` before the first sample, such as tags, is written with it.
+    """
+
+    def __init__(self, codec: Codec, sample_rate: int, sink: "_Pipe | io.BytesIO | str") -> None:
         super().__init__()
         self._codec = codec
         self._sink = sink
@@ -205,8 +209,8 @@ class _Coded(Encoder):
             else None
         )
         container_options = dict(codec.container_options + (codec.streamed_container if streamed else ()))
-        self._container = av.open(sink, "w", format=codec.container, options=container_options)
-        stream = self._container.add_stream(
+        self.container = av.open(sink, "w", format=codec.container, options=container_options)
+        stream = self.container.add_stream(
             codec.name, rate=self._rate, options=dict(codec.streamed if streamed else ())
         )
         assert isinstance(stream, av.AudioStream)
@@ -215,6 +219,8 @@ class _Coded(Encoder):
         if codec.bit_rate:
             stream.codec_context.bit_rate = codec.bit_rate
         self._stream = stream
+        self._fed = 0
+        """Samples of the codec's rate."""
 
     def _encode(self, samples: Samples) -> bytes:
         if self._resampler:
@@ -227,14 +233,14 @@ class _Coded(Encoder):
         if self._resampler:
             self._mux(_clean(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)))
         # The header is written here where nothing was fed.
-        self._container.start_encoding()
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
+        self.container.start_encoding()
+        self.container.mux(self._stream.encode(None))
+        self.container.close()
         return self._taken()
 
     def close(self) -> None:
         if self._open:
-            self._container.close()
+            self.container.close()
         super().close()
 
     def _mux(self, samples: Samples) -> None:
@@ -245,7 +251,10 @@ class _Coded(Encoder):
             values = _to_int16(samples)
         frame = av.AudioFrame.from_ndarray(values[np.newaxis], format=self._codec.sample_format, layout="mono")
         frame.sample_rate = self._rate
-        self._container.mux(self._stream.encode(frame))
+        # MP4 keeps the codec's delay out of what is heard only where frames have times.
+        frame.pts, frame.time_base = self._fed, Fraction(1, self._rate)
+        self._fed += frame.samples
+        self.container.mux(self._stream.encode(frame))
 
     def _taken(self) -> bytes:
         return self._sink.take() if isinstance(self._sink, _Pipe) else b""
@@ -274,7 +283,7 @@ def make_encoder(format_name: str, sample_rate: int) -> Encoder:
     """
     format_ = find_format(format_name)
     if format_.codec:
-        return _Coded(format_.codec, sample_rate, _Pipe())
+        return CodedEncoder(format_.codec, sample_rate, _Pipe())
     return _Raw(wav_header(sample_rate) if format_.name == "wav" else b"")
 
 
@@ -285,7 +294,7 @@ def encode_file(samples: Samples, sample_rate: int, format_name: str) -> bytes:
         data = _to_int16(_clean(samples)).tobytes()
         return (wav_header(sample_rate, len(data)) if format_.name == "wav" else b"") + data
     sink = io.BytesIO()
-    with _Coded(format_.codec, sample_rate, sink) as encoder:
+    with CodedEncoder(format_.codec, sample_rate, sink) as encoder:
         encoder.feed(samples)
         encoder.finish()
     return sink.getvalue()

@@ -24,6 +24,7 @@ app.command("more_server.cli.voices:app", name="voices", help="List, add, mix, c
 app.command("more_server.cli.keys:app", name="keys", help="List, make and remove keys.")
 app.command("more_server.cli.plugins:app", name="plugins", help="List, enable, disable and set plugins.")
 app.command("more_server.cli.train:app", name="train", help="Prepare data, fine-tune, evaluate and export models.")
+app.command("more_server.cli.jobs:app", name="jobs", help="Long speech and training in a running server.")
 app.command("more_server.cli.check:check", help="Show what is installed, and how to mend what is missing.")
 app.command("more_server.cli.bench:bench", help="Measure speed and memory on this machine.")
 

@@ -44,6 +44,7 @@ def _findings(loaded: Settings) -> Iterator[Finding]:
     yield _device(loaded)
     yield _kernel()
     yield _data(loaded)
+    yield _jobs(loaded)
     yield from _model(loaded)
     yield from _plugins(loaded)
     yield from _voices(loaded)
@@ -90,6 +91,19 @@ def _data(loaded: Settings) -> Finding:
     if not os.access(existing, os.W_OK):
         return Finding("data", f"{folder} cannot be written", "set MORE_DATA_DIR to a folder that you own")
     return Finding("data", str(folder))
+
+
+def _jobs(loaded: Settings) -> Finding:
+    from more_server.errors import SettingsError
+    from more_server.jobs.webhooks import check_secret
+    from more_server.registry.settings import without_password
+
+    try:
+        check_secret(loaded.jobs.webhook_secret)
+    except SettingsError as error:
+        return Finding("jobs", "webhooks cannot be signed", error.message)
+    where = without_password(loaded.jobs.database) or f"a file of SQLite in {loaded.jobs_dir}"
+    return Finding("jobs", f"{where}; {'signed webhooks' if loaded.jobs.webhook_secret else 'no webhooks'}")
 
 
 def _model(loaded: Settings) -> Iterator[Finding]:

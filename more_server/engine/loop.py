@@ -109,14 +109,18 @@ class Loop:
             return
         self.rows[len(sequences)] += 1
         faults: list[Exception] = []
-        # One that a tail of silence has ended draws no more; its last audio is still due.
-        for sequence, code in self._recovery.run(self.runner.step, [one for one in sequences if not one.ended]):
+        # One that a tail of silence has ended draws no more; its last audio is still due. So is that of a job that was
+        # put off, and before its next code: a piece is cut by what is known when it is made.
+        due = [one for one in sequences if one.ended or self.runner.has_audio(one)]
+        for sequence, code in self._recovery.run(self.runner.step, [one for one in sequences if one not in due]):
             if isinstance(code, Exception) or code == BROKEN:
                 faults.append(self._fail(sequence, code if isinstance(code, Exception) else None))
             else:
                 sequence.take(code, self._stop_code)
         heard = False
         for group in self.runner.with_audio(_seated(sequences)):
+            if self._is_put_off(group) and not any(one in due for one in group):
+                continue
             for sequence, samples in self._recovery.run(self.runner.audio, _seated(group)):
                 if isinstance(samples, Exception):
                     faults.append(self._fail(sequence, samples))
@@ -125,6 +129,13 @@ class Loop:
                     sequence.hear(samples, last=sequence.ended)
                     self._hand_over(sequence)
         self._note(faults, heard)
+
+    def _is_put_off(self, group: list[Sequence]) -> bool:
+        """A piece of audio takes as long as ten codes, so a job's waits while a person has heard nothing yet."""
+        if not all(sequence.stream.utterance.priority for sequence in group):
+            return False
+        with self.wake:
+            return self.scheduler.somebody_unheard()
 
     # -- postprocess
 

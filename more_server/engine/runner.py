@@ -44,6 +44,11 @@ class Runner:
         # A plain `= True` may copy it from the host, which a graph being captured refuses.
         self._true = torch.ones((), dtype=torch.bool, device=model.device)
 
+    @property
+    def together(self) -> bool:
+        """Whether several rows in one step take less time than one after the other."""
+        return self._passes.together
+
     # -- speaking
 
     @torch.inference_mode()
@@ -67,13 +72,20 @@ class Runner:
         return [codes[id(sequence)] for sequence in sequences]
 
     def with_audio(self, sequences: Many[Sequence]) -> list[list[Sequence]]:
-        """Those that have a piece of audio complete, in the groups that `audio` is best asked for.
+        """Those that have a piece of audio complete, in the groups that `audio` is best asked for, people first.
 
         On a GPU all at once; a CPU gains nothing from it, so each is heard as soon as it is made.
         """
-        ready = [sequence for sequence in sequences if self._vocoder.ready(sequence)]
-        size = len(ready) if self._vocoder.together else 1
-        return [ready[start : start + size] for start in range(0, len(ready), max(size, 1))]
+        ready = [sequence for sequence in sequences if self.has_audio(sequence)]
+        people = [sequence for sequence in ready if not sequence.stream.utterance.priority]
+        jobs = [sequence for sequence in ready if sequence.stream.utterance.priority]
+        if self._vocoder.together:
+            return [group for group in (people, jobs) if group]
+        return [[sequence] for sequence in (*people, *jobs)]
+
+    def has_audio(self, sequence: Sequence) -> bool:
+        """Whether a piece of it is complete."""
+        return self._vocoder.ready(sequence) > 0
 
     @torch.inference_mode()
     def audio(self, sequences: Many[Sequence]) -> list[Samples]:

@@ -1,8 +1,10 @@
 """Who speaks next: admission, slots, turns, and how far a stream may run ahead. Knows no tensors."""
 
+import math
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from more_server.engine.sequence import Sequence, Stream
 from more_server.engine.slots import Slots
@@ -18,6 +20,8 @@ LEAD_SECONDS = 3.0
 """A listener who has so much audio before him can let others go first; the largest window of audio lasts 2 s."""
 PATIENCE_SECONDS = 0.25
 """Whoever can wait still gets a turn so often: some 4 codes a second beside listeners who are in need."""
+UNHEARD_PATIENCE_SECONDS = 1.0
+"""A job gets one so often while somebody has heard nothing yet: a piece of its audio takes a fifth of that wait."""
 
 
 @dataclass(frozen=True)
@@ -36,30 +40,38 @@ class Limits:
     """Longest wait of an utterance that somebody waits for."""
     prompts: int
     """Prompts read in one turn; those who speak already wait for it."""
+    job_rows: int = sys.maxsize
+    """Segments of jobs in one turn: a person who comes waits for its end. More than one make sense where rows gain from
+    company."""
 
 
 class Scheduler:
     """A bounded queue in front of a fixed number of slots. Not thread-safe: the engine calls it under its lock.
 
     Slots go first to streams that are being spoken, then to those who wait, and what is left to the next segments
-    of running streams, which give theirs back when somebody comes.
+    of running streams, which give theirs back when somebody comes. So do jobs where all else is taken by people.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limits = limits
+        self.limits = self._usual = limits
         self.slots = Slots(limits.slots)
         self.waiting: list[Stream] = []
         self.running: list[Stream] = []
         self.clock = clock
         self._service_seconds = FIRST_GUESS_SECONDS
+        self._turn_at = -math.inf
 
     # -- coming and going
 
     def add(self, stream: Stream) -> None:
         """Queue a stream. Raises Busy, saying when to come back, when the queue is full or its wait too long."""
         limits, now = self.limits, self.clock()
-        free = max(0, limits.concurrency - len(self.running))
-        if len(self.waiting) >= limits.queue + free:
+        stream.arrived_at = now
+        # Jobs give way to people, so they take none of their places.
+        taken = sum(not self._gives_way(other, stream) for other in self.running)
+        before = [other for other in self.waiting if stream.utterance.priority or not other.utterance.priority]
+        free = max(0, limits.concurrency - taken)
+        if len(before) >= limits.queue + free:
             raise self._busy(
                 f"{len(self.running)} requests are being spoken and {len(self.waiting)} wait, which is the limit "
                 "(engine.max_concurrency, engine.queue)"
@@ -71,7 +83,6 @@ class Scheduler:
                 f"{ahead} requests wait already, about {wait:.0f} s; longer than {limits.deadline_seconds:g} s nobody "
                 "is kept waiting (engine.deadline_seconds)"
             )
-        stream.arrived_at = now
         self.waiting.append(stream)
 
     def finish(self, stream: Stream, *, spoken: bool = False) -> None:
@@ -109,8 +120,8 @@ class Scheduler:
         return [stream for stream in self.waiting if not stream.utterance.priority and stream.arrived_at < since]
 
     def stalled(self, seconds: float) -> list[Stream]:
-        """Streams whose listeners have taken nothing for so long while others wait."""
-        if not self.waiting:
+        """Streams whose listeners have taken nothing for so long while other people wait."""
+        if all(stream.utterance.priority for stream in self.waiting):
             return []
         since = self.clock() - seconds
         return [stream for stream in self.running if stream.ahead_since is not None and stream.ahead_since < since]
@@ -118,6 +129,12 @@ class Scheduler:
     def _busy(self, reason: str) -> Busy:
         retry_after = self.retry_after()
         return Busy(f"{reason}; try again in {retry_after:.0f} s", retry_after=retry_after)
+
+    def lower(self, slots: int | None) -> None:
+        """Hand out so many slots at most, or as many as usual; what is being spoken goes on to its end."""
+        usual = self._usual
+        self.slots.most = most = min(slots or usual.slots, usual.slots)
+        self.limits = replace(usual, slots=most, concurrency=min(usual.concurrency, most))
 
     # -- turns
 
@@ -138,15 +155,20 @@ class Scheduler:
             if current.slot is None and not current.whole:
                 self._seat(current)
         for stream in sorted(self.waiting, key=self._rank):
-            if len(self.running) == self.limits.concurrency or not self._may_have_slot(stream):
-                continue
-            if not self.slots.free and (stream.utterance.priority or not self._evict()):
-                continue
-            self.waiting.remove(stream)
-            stream.admitted_at = self.clock()
-            self.running.append(stream)
-            self._seat(stream.begin_segment())
+            if self._may_have_slot(stream) and self._has_room(stream):
+                self.waiting.remove(stream)
+                stream.admitted_at = self.clock()
+                self.running.append(stream)
+                self._seat(stream.sequences[0] if stream.sequences else stream.begin_segment())
         self._look_ahead()
+
+    def _has_room(self, stream: Stream) -> bool:
+        """Whether there is a place and a slot, or one was made."""
+        if len(self.running) >= self.limits.concurrency and not self._suspend(stream):
+            return False
+        if self.slots.free:
+            return True
+        return not stream.utterance.priority and (self._evict() or self._suspend(stream))
 
     def _look_ahead(self) -> None:
         """Begin next segments in slots that nobody wants, so that they are there when the current ones end."""
@@ -180,6 +202,23 @@ class Scheduler:
         least.begin()
         return True
 
+    def _suspend(self, person: Stream) -> bool:
+        """Send the job back to the queue that has got least far; it is spoken anew later and says the same."""
+        jobs = [stream for stream in self.running if self._gives_way(stream, person)]
+        if not jobs:
+            return False
+        job = min(jobs, key=lambda stream: sum(sequence.latents for sequence in stream.sequences))
+        self.running.remove(job)
+        self.waiting.append(job)
+        for sequence in job.sequences:
+            self.free(sequence)
+            if not sequence.whole:
+                sequence.begin()
+        return True
+
+    def _gives_way(self, job: Stream, person: Stream) -> bool:
+        return job.utterance.priority > person.utterance.priority and self._rank(job) > self._rank(person)
+
     def _may_have_slot(self, stream: Stream) -> bool:
         """Jobs leave a slot and a place to people, so that a sentence need not wait for a chapter."""
         if not stream.utterance.priority or self.limits.concurrency == 1:
@@ -188,23 +227,37 @@ class Scheduler:
         if stream not in jobs and len(jobs) >= self.limits.concurrency - 1:
             return False
         taken = sum(sequence.slot is not None for other in jobs for sequence in other.sequences)
-        return taken < self.slots.count - 1
+        return taken < self.slots.most - 1
 
     def _turn(self, rows: int) -> list[Sequence]:
-        now = self.clock()
+        now = self._turn_at = self.clock()
         ready = list(self._ready(now))
         needed = {id(sequence) for sequence in ready if self._is_needed(sequence, now)}
-        ready.sort(key=lambda sequence: (id(sequence) not in needed, sequence.stream.lead_seconds(now)))
+        people = [sequence for sequence in ready if not sequence.stream.utterance.priority]
+        people.sort(key=lambda sequence: (id(sequence) not in needed, sequence.stream.lead_seconds(now)))
         turn = [
             sequence
-            for sequence in ready
+            for sequence in people
             if not needed or id(sequence) in needed or now - sequence.stepped_at >= PATIENCE_SECONDS
         ]
+        jobs = [sequence for sequence in ready if sequence.stream.utterance.priority]
+        jobs.sort(key=lambda sequence: sequence.stepped_at)
+        patience = UNHEARD_PATIENCE_SECONDS if self.somebody_unheard() else PATIENCE_SECONDS if needed else 0.0
+        patience = patience if turn else 0.0
+        turn += [sequence for sequence in jobs if now - sequence.stepped_at >= patience][: self.limits.job_rows]
         late = [sequence for sequence in turn if not sequence.prompt_length][self.limits.prompts :]
         turn = [sequence for sequence in turn if sequence not in late][:rows]
         for sequence in turn:
             sequence.stepped_at = now
         return turn
+
+    def somebody_unheard(self) -> bool:
+        """Whether a person who has a slot, or has come since the last turn, has heard nothing yet."""
+        came = (stream for stream in self.waiting if stream.arrived_at > self._turn_at)
+        return any(
+            not stream.utterance.priority and stream.first_audio_at is None and not stream.aborted
+            for stream in (*self.running, *came)
+        )
 
     def _ready(self, now: float) -> Iterator[Sequence]:
         for stream in self.running:

@@ -45,6 +45,8 @@ class Sequence:
         """Scheduler's clock at its last turn, seconds."""
         self.guards: list[str] = []
         """What guards did, not handed over yet."""
+        self._given = 0
+        """Samples handed over, of whichever attempt."""
         self.begin()
 
     def begin(self) -> None:
@@ -71,6 +73,8 @@ class Sequence:
         """All audio of it has been made."""
         self._tail = Tail(self.stream.sample_rate)
         self._made: list[Samples] = []
+        self._again = self._given
+        """Samples to be made that were handed over before it was begun anew: they are the same ones."""
 
     @property
     def frames_out(self) -> int:
@@ -149,7 +153,9 @@ class Sequence:
         """Audio that the listener may have now, and what guards did; None while there is nothing to tell."""
         if self.held and not self.whole:
             return None
-        samples = np.concatenate([np.zeros(0, np.float32), *self._made])
+        made = np.concatenate([np.zeros(0, np.float32), *self._made])
+        samples, self._again = made[self._again :], max(0, self._again - len(made))
+        self._given += len(samples)
         guards, self._made, self.guards = tuple(self.guards), [], []
         return (samples, guards) if len(samples) or guards or self.whole else None
 

@@ -1,16 +1,16 @@
 """What a kind of job is, and what it is given to work with. How jobs are kept is not known here.
 
-    class SpeechKind(Kind[SpeechJob]):
-        name, scope, request = "speech", "speech", SpeechJob
+class SpeechKind(Kind[SpeechJob]):
+    name, scope, request = "speech", "speech", SpeechJob
 
-        async def accept(self, asked: SpeechJob, folder: Path) -> SpeechJob:
-            ...                          # 400 for what cannot be; bulky parts go into the folder
+    async def accept(self, asked: SpeechJob, folder: Path) -> SpeechJob:
+        ...                          # 400 for what cannot be; bulky parts go into the folder
 
-        async def run(self, asked: SpeechJob, work: Work) -> None:
-            for number, segment in enumerate(segments):
-                await work.step(f"segment {number}", partial(speak, segment), Spoken)
-                await work.tell("speaking", number + 1, len(segments))
-            await work.add(work.folder / "book.m4b", "audio/mp4")
+    async def run(self, asked: SpeechJob, work: Work) -> None:
+        for number, segment in enumerate(segments):
+            await work.step(f"segment {number}", partial(speak, segment), Spoken)
+            await work.tell("speaking", number + 1, len(segments))
+        await work.add(work.folder / "book.m4b", "audio/mp4")
 """
 
 from abc import ABC, abstractmethod

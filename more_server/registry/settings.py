@@ -3,6 +3,7 @@
 import ast
 import inspect
 import itertools
+import re
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,13 @@ def shown(settings: Any) -> dict[str, Any] | None:
         return None
     values = msgspec.to_builtins(settings, enc_hook=str)
     return {name: MASK if value and name in secrets(type(settings)) else value for name, value in values.items()}
+
+
+def without_password(address: str) -> str:
+    """An address as it may be told, such as that of a database."""
+    # Up to the last @: some programs take passwords with @ and / in them.
+    shown = re.sub(r"(?s)(://[^:@]*:).*@", rf"\1{MASK}@", address)
+    return re.sub(r"(?i)([?&][a-z]*(?:password|secret|token|key)=)[^&#]*", rf"\1{MASK}", shown)
 
 
 def hide(changes: Mapping[str, Any], struct: type[msgspec.Struct] | None) -> dict[str, Any]:

@@ -40,10 +40,10 @@ class TextStream:
     soon as what has arrived decides where it ends.
     """
 
-    def __init__(self, language: str) -> None:
-        """The language is one of LANGUAGES."""
+    def __init__(self, language: str, limit: int | None = None) -> None:
+        """The language is one of LANGUAGES; what has no end within so many characters, the language's own, is cut."""
         data = get(language)
-        self._spaced, self._limit = data.spaced, data.character_limit
+        self._spaced, self._limit = data.spaced, limit or data.character_limit
         self._dotted_ordinals = data.dotted_ordinal is not None
         keys = [key.lower() for key in data.titles]
         self._titles = frozenset(key.rstrip("^") for key in keys if not key.endswith("#"))

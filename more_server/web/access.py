@@ -7,8 +7,9 @@ discovery    everybody, or any key where the setting server.open_discovery is of
 speech       a key with this scope; so does a handler that names none
 voices       a key with this scope
 admin        a key with this scope
+jobs         any key; what it may do with a job depends on the job, and the handler sees to that (web/jobs.py)
 
-While there is no key, everything is open to whoever reaches the server, except that administration and
+While there is no key, everything is open to whoever reaches the server, except that administration, jobs and
 changes to voices are refused to what may be the page of another site in a browser on this machine.
 """
 
@@ -44,9 +45,10 @@ from more_server.web.errors import deny, handle_more_error, request_id
 
 log = structlog.get_logger("more_server.web")
 
-ROUTE_SCOPES = ("public", "discovery", *SCOPES)
+ANY_KEY = "jobs"
+ROUTE_SCOPES = ("public", "discovery", ANY_KEY, *SCOPES)
 DEFAULT_SCOPE = "speech"
-OWN_PAGES = frozenset({"voices", "admin"})
+OWN_PAGES = frozenset({"voices", "admin", ANY_KEY})
 """Scopes whose routes change what stays, or tell what is nobody else's business."""
 
 WINDOW_SECONDS = 60.0
@@ -130,7 +132,7 @@ class WrongKeys:
 
 
 class Access(ASGIMiddleware):
-    """Lets requests in, and leaves in `scope["state"]["caller"]` the Actor that makes them.
+    """Lets requests in, and leaves in `scope["state"]` the Actor that makes them, `caller`, and its Key, `key`.
 
     One per application; its counts are of the event loop alone.
     """
@@ -158,6 +160,7 @@ class Access(ASGIMiddleware):
             return
         try:
             scope["state"]["caller"] = caller
+            scope["state"]["key"] = key
             self._flush_when_due()
             await next_app(scope, receive, send)
         finally:
@@ -193,8 +196,8 @@ class Access(ASGIMiddleware):
             return ANYBODY if key is None else _actor(key), None
         if key is None:
             raise self._not_authenticated(scope, secret)
-        if wanted != "discovery" and not key.allows(wanted):
-            raise NotAllowed(f"the key {key.name} may do: {allowed(key.scopes)}; this needs the scope {wanted}")
+        if wanted not in ("discovery", ANY_KEY):
+            check_scope(key, wanted)
         return _actor(key), key
 
     def _check_origin(self, scope: Scope) -> None:
@@ -241,6 +244,12 @@ def handle_not_authenticated(request: Request[Any, Any, Any], error: NotAuthenti
     return response
 
 
+def check_scope(key: Key | None, wanted: str) -> None:
+    """Refuse what a key may not do; None: there are no keys. Raises NotAllowed."""
+    if key is not None and not key.allows(wanted):
+        raise NotAllowed(f"the key {key.name} may do: {allowed(key.scopes)}; this needs the scope {wanted}")
+
+
 def check_own_page(scope: Scope) -> None:
     """Refuse what may be the page of another site, in a browser that happens to reach this server.
 
@@ -251,14 +260,14 @@ def check_own_page(scope: Scope) -> None:
     name = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
     if name is None or not (name[1] == "localhost" or _is_address(name[1].strip("[]"))):
         raise ForeignPage(
-            "while there is no key, administration and changes to voices answer at localhost or a bare address alone, "
-            "for any other name could be a page's trick; `more-server keys add NAME --scope admin` makes a key"
+            "while there is no key, administration, jobs and changes to voices answer at localhost or a bare address "
+            "alone, for any other name could be a page's trick; `more-server keys add NAME --scope admin` makes a key"
         )
     foreign = [origin for origin in _headers(scope, b"origin") if _place(origin) != hosts[0]]
     if foreign or set(_headers(scope, b"sec-fetch-site")) & {"cross-site", "same-site"}:
         where = shown(foreign[0]) if foreign else "another site"
         raise ForeignPage(
-            f"while there is no key, administration and changes to voices do not answer pages of {where}; "
+            f"while there is no key, administration, jobs and changes to voices do not answer pages of {where}; "
             "`more-server keys add NAME --scope admin` makes a key"
         )
 

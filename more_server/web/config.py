@@ -10,8 +10,12 @@ from litestar.di import NamedDependency
 
 from more_server.administration import Administration
 from more_server.registry import Row
-from more_server.settings import PLUGINS, effective, source_of
+from more_server.registry.settings import MASK, secrets, without_password
+from more_server.settings import PLUGINS, JobSettings, effective, source_of
 from more_server.web.admin import ADMIN, answer
+
+DATABASE = "jobs.database"
+SECRETS = frozenset(f"jobs.{name}" for name in secrets(JobSettings))
 
 
 class Setting(msgspec.Struct):
@@ -20,7 +24,7 @@ class Setting(msgspec.Struct):
     path: str
     """As in more.toml, such as `server.port` or `plugins.more_loudness.target_lufs`."""
     value: Any
-    """Secrets of plugins are masked."""
+    """Secrets are masked, and passwords in addresses."""
     source: str
     """`default`, `command line`, a file, or the variable that it was read from."""
     reloadable: bool
@@ -38,11 +42,17 @@ class Configuration(msgspec.Struct):
 async def read_config(administration: NamedDependency[Administration]) -> Response[bytes]:
     """Every setting with its value, where it comes from, and whether a reload takes it up."""
     plain = [
-        Setting(path, msgspec.to_builtins(value, enc_hook=str), source, again)
+        Setting(path, _told(path, value), source, again)
         for path, value, source, again in effective(administration.loaded)
     ]
     rows = await asyncio.to_thread(administration.speaker.registry.rows)
     return answer(Configuration([*plain, *(setting for row in rows for setting in _of_plugin(administration, row))]))
+
+
+def _told(path: str, value: Any) -> Any:
+    if path == DATABASE:
+        return without_password(value)
+    return MASK if value and path in SECRETS else msgspec.to_builtins(value, enc_hook=str)
 
 
 def _of_plugin(administration: Administration, row: Row) -> Iterator[Setting]:

@@ -1,6 +1,6 @@
 """`/metrics` for Prometheus: what the engine does, read from its state when asked."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from litestar import Response, get
 from litestar.di import NamedDependency
@@ -10,6 +10,8 @@ from prometheus_client.registry import Collector
 
 from more_server.engine.engine import EngineState
 from more_server.speak import Speaker
+
+JobCounts = Callable[[], Mapping[tuple[str, str], int]]
 
 
 class EngineCollector(Collector):
@@ -40,10 +42,25 @@ class EngineCollector(Collector):
         yield steps
 
 
+class JobsCollector(Collector):
+    """Jobs by kind and status."""
+
+    def __init__(self, counts: Mapping[tuple[str, str], int]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        """One gauge; ended jobs count until they are deleted."""
+        jobs = GaugeMetricFamily("more_jobs", "Jobs that are kept", labels=["kind", "status"])
+        for labels, count in self._counts.items():
+            jobs.add_metric(labels, count)
+        yield jobs
+
+
 @get("/metrics", opt={"scope": "admin"}, sync_to_thread=False)
-def metrics(speaker: NamedDependency[Speaker]) -> Response[bytes]:
-    """Prometheus metrics: slots, queue, batch sizes, what guards on speech did."""
+def metrics(speaker: NamedDependency[Speaker], job_counts: NamedDependency[JobCounts]) -> Response[bytes]:
+    """Prometheus metrics: slots, queue, batch sizes, what guards on speech did, jobs by kind and status."""
     registry = CollectorRegistry()
     registry.register(EngineCollector(speaker.engine.state()))
+    registry.register(JobsCollector(job_counts()))
     # As a header: to a media type the framework adds the character set once more.
     return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})

@@ -31,6 +31,8 @@ class Passes(Protocol):
 
     aligned: bool
     """Whether `step` wants one row for every slot, in their order, idle ones pointing to the slot behind the last."""
+    together: bool
+    """Whether several rows in one step take less time than one after the other."""
     positions: int
     """Of a slot."""
 
@@ -58,7 +60,7 @@ class RowPasses:
         self.gpt = gpt
         self.cache = KvCache(gpt.config, slots + 1, weight.device, torch.float32)
         self.positions = self.cache.positions
-        self._together = together
+        self.together = together
 
     def prefill(self, prompts: Sequence[Tensor], slots: Sequence[int], voices: Sequence[Tensor]) -> Outputs:
         outputs = [self.gpt.finish(self._fill(prompt, slot)) for prompt, slot in zip(prompts, slots, strict=True)]
@@ -67,7 +69,7 @@ class RowPasses:
     def step(self, codes: Tensor, code_positions: Tensor, slots: Tensor, positions: Tensor, extent: Extent) -> Outputs:
         hidden = self.gpt.embed(codes, code_positions)
         places = list(zip(slots.tolist(), positions.tolist(), strict=True))
-        if self._together:
+        if self.together:
             hidden = self._blocks(hidden, places)
             return _stacked([self.gpt.finish(row[None]) for row in hidden])
         return _stacked(
@@ -105,6 +107,7 @@ class KernelPasses:
     """The compiled kernel: prompts and codes alike are rows with a slot and a position, as many as there are."""
 
     aligned = False
+    together = True
 
     def __init__(self, gpt: Gpt, kernel: Int8Gpt, slots: int) -> None:
         self.gpt = gpt
@@ -161,7 +164,7 @@ class SlotPasses:
     order give a row the same sum whatever lies masked behind it; split ones do not, hence the choice of backend.
     """
 
-    aligned = True
+    aligned = together = True
 
     def __init__(self, gpt: Gpt, slots: int, prompts: int) -> None:
         weight = next(gpt.blocks.parameters())

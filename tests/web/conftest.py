@@ -2,16 +2,19 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from more_server.app import create_app, web_server
+from more_server.app import create_app, kinds_of_jobs, web_server
+from more_server.jobs.kinds import Kind
 from more_server.settings import EngineSettings, LimitSettings, Loaded, ServerSettings, Settings
+from more_server.speak import Speaker
 
 
 class Server:
@@ -45,7 +48,13 @@ class Server:
 
 
 @contextmanager
-def running(settings: Settings, *, wait: bool = True, reread: Callable[[], Loaded] | None = None) -> Iterator[Server]:
+def running(
+    settings: Settings,
+    *,
+    wait: bool = True,
+    reread: Callable[[], Loaded] | None = None,
+    kinds: Callable[[Speaker], Sequence[Kind[Any]]] = kinds_of_jobs,
+) -> Iterator[Server]:
     """Run the application until the block ends; `wait` for the model to be ready."""
     ready = threading.Event()
     errors: list[BaseException] = []
@@ -56,7 +65,7 @@ def running(settings: Settings, *, wait: bool = True, reread: Callable[[], Loade
         ready.set()
 
     listening = socket.create_server(("127.0.0.1", 0))
-    server = web_server(create_app(settings, started, reread), settings)
+    server = web_server(create_app(settings, started, reread, kinds), settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

@@ -182,7 +182,7 @@ def test_no_route_is_open_by_accident() -> None:
     assert {scopes[path] for path in administration} == {"admin"}
     assert {path for path, scope in scopes.items() if scope == "admin"} == administration
     assert [path for path, scope in scopes.items() if scope == "public" and not path.startswith("/health")] == []
-    assert set(scopes.values()) <= {*SCOPES, "public", "discovery"}
+    assert set(scopes.values()) <= {*SCOPES, "public", "discovery", "jobs"}
 
 
 def test_a_damaged_file_of_keys_stops_the_start(tmp_path: Path) -> None:

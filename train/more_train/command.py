@@ -13,6 +13,9 @@ from more_server.cli.output import console, quiet
 from more_server.errors import BadInput
 from more_server.models import find_model
 from more_server.settings import load
+from more_train.attended import Teller
+from more_train.attended import attended as attending
+from more_train.inputs import check_inputs
 from more_train.recipe import FineTune, make_recipe, read_recipe
 
 if TYPE_CHECKING:
@@ -33,6 +36,9 @@ def finetune(
     learning_rate: float | None = None,
     seed: int | None = None,
     device: str = "auto",
+    threads: int = 0,
+    check: bool = False,
+    attended: bool = False,
 ) -> None:
     """Teach a dataset's speakers to a model. Ended by Ctrl-C or a crash, the same command goes on.
 
@@ -58,15 +64,26 @@ def finetune(
         Instead of the recipe's.
     device
         auto, cpu, cuda, cuda:1 …
+    threads
+        CPU threads; 0: as many as there are cores.
+    check
+        Look at the model, the dataset and the recipe, and end.
+    attended
+        For programs: JSON lines instead of bars, and the end of it when standard input closes.
     """
-    base = read_recipe(recipe, FineTune) if recipe else FineTune()
-    asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    made = make_recipe(msgspec.to_builtins(base) | changes, FineTune, "the options")
-    _train(_model_folder(model), dataset, out, made, device)
+    with attending(attended) as teller:
+        base = read_recipe(recipe, FineTune) if recipe else FineTune()
+        asked = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+        changes = {name: value for name, value in asked.items() if value is not None}
+        made = make_recipe(msgspec.to_builtins(base) | changes, FineTune, "the options")
+        folder = _model_folder(model)
+        if check:
+            _check(folder, dataset, made, teller)
+        else:
+            _train(folder, dataset, out, made, device, threads, teller)
 
 
-def resume(out: Path, /, *, device: str = "auto") -> None:
+def resume(out: Path, /, *, device: str = "auto", threads: int = 0) -> None:
     """Go on with a training that was ended, with its own recipe, model and dataset.
 
     Parameters
@@ -75,6 +92,8 @@ def resume(out: Path, /, *, device: str = "auto") -> None:
         Folder of the run.
     device
         auto, cpu, cuda, cuda:1 …
+    threads
+        CPU threads; 0: as many as there are cores.
     """
     from more_train.finetune import KIND
     from more_train.run import read_run
@@ -83,36 +102,45 @@ def resume(out: Path, /, *, device: str = "auto") -> None:
     if there.kind != KIND:
         raise BadInput(f"{out} is a run of the recipe {there.kind}: go on with python -m more_train {there.kind}")
     model, dataset = (Path(there.inputs[name].path) for name in ("model", "dataset"))
-    _train(model, dataset, out, there.as_recipe(FineTune), device)
+    _train(model, dataset, out, there.as_recipe(FineTune), device, threads, Teller(None))
 
 
 def _model_folder(model: str) -> Path:
     return Path(model) if (Path(model) / "config.json").is_file() else find_model(load(), model)
 
 
-def _train(model: Path, dataset: Path, out: Path, recipe: FineTune, device: str) -> None:
+def _check(model: Path, dataset: Path, recipe: FineTune, teller: Teller) -> None:
+    checked = check_inputs(model, dataset, recipe)
+    teller.result(msgspec.to_builtins(checked))
+    if not teller.is_heard:
+        console(stderr=True).print(
+            f"{checked.clips} clips, {checked.seconds / 60:.1f} minutes, {checked.held_out} held out; "
+            f"{checked.disk_bytes / 1e9:.1f} GB of disk at most"
+        )
+
+
+def _train(model: Path, dataset: Path, out: Path, recipe: FineTune, device: str, threads: int, teller: Teller) -> None:
+    import torch
+
     from more_train.finetune import finetune as tune
+    from more_train.telling import Telling
 
     quiet(load())
+    if threads:
+        torch.set_num_threads(threads)
     told = console(stderr=True)
-    with _Screen(told) as screen:
+    with Telling(teller, out) if teller.is_heard else _Screen(told) as shown:
         outcome = tune(
-            model,
-            dataset,
-            out,
-            recipe,
-            device=device,
-            report=screen.report,
-            began=screen.began,
-            listen=screen.listen,
+            model, dataset, out, recipe, device=device, report=shown.report, began=shown.began, listen=shown.listen
         )
-    if screen.first:
+    if isinstance(shown, _Screen) and shown.first:
         _summary(told, out, outcome)
     if outcome.end not in ("finished", "early"):
         # All is on disk. Python takes one to four seconds to let go of coqui's three thousand modules, and whoever sent
         # the signal may not wait so long.
         sys.stderr.flush()
         os._exit(130 if outcome.end == "SIGINT" else 143)
+    teller.result(msgspec.to_builtins(outcome))
 
 
 def _summary(told: Console, out: Path, outcome: "Outcome") -> None:

@@ -23,8 +23,9 @@ from more_server.speech import Samples
 from more_server.xtts import torchaudio_shim
 from more_server.xtts.config import XttsConfig
 from more_train import rates
+from more_train.inputs import DVAE_FILE as FILE
+from more_train.inputs import dvae_of
 
-FILE = "dvae.safetensors"
 FRAMES_PER_CODE = 4
 STRIDE = 2
 """Of each of the two convolutions that make one code of four frames."""
@@ -105,13 +106,7 @@ def _mel_spectrogram(config: XttsConfig) -> nn.Module:
 
 def load_dvae(folder: Path, config: XttsConfig, mel_stats: Tensor, device: torch.device) -> Dvae:
     """The DVAE of a model folder. Raises ModelError saying what to do where there is none, or another model's."""
-    path = folder / FILE
-    if not path.is_file():
-        raise ModelError(
-            f"model {folder.name} cannot be trained: it has no {FILE}, which makes codes of audio. "
-            "Put coqui's dvae.pth beside the original model.pth and import it again with `more-server models import`, "
-            "or fetch the whole model with `more-server models pull xtts-v2`"
-        )
+    path = dvae_of(folder)
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -11,11 +11,12 @@ import numpy as np
 from more_server.audio.read import read
 from more_server.errors import BadInput
 from more_server.speech import Samples
-from more_server.text import LANGUAGES, normalise, split
+from more_server.text import normalise, split
 from more_server.xtts.config import XttsConfig
 from more_server.xtts.tokenizer import Tokenizer
 from more_train import rates
 from more_train.dvae import CodeCache, Codes, Dvae
+from more_train.inputs import Limits, unfit
 from more_train.processes import Processes
 
 MOST_BYTES, MOST_SECONDS = 100 * 1024 * 1024, 600.0
@@ -46,16 +47,6 @@ class Example:
     def positions(self) -> int:
         """What it takes of memory: about its place in a batch."""
         return len(self.tokens) + len(self.codes)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Of clips, by the recipe and by the model."""
-
-    shortest_seconds: float
-    longest_seconds: float
-    most_codes: int
-    """Of one segment of the model."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +105,7 @@ class Preparer:
         mine = clips[group.rank :: group.size]
         for done, clip in enumerate(mine):
             report("making codes of the audio", done, len(mine))
-            if self._reason(clip) is None:
+            if unfit(clip, self._config, self._limits) is None:
                 self._coded(self._folder / clip.file)
         group.wait()
         made: dict[str, list[Example]] = {"train": [], "held_out": []}
@@ -128,20 +119,8 @@ class Preparer:
         report("making codes of the audio", len(mine), len(mine))
         return Examples(tuple(made["train"]), tuple(made["held_out"]), dict(left_out))
 
-    def _reason(self, clip: Any) -> str | None:
-        """Why a clip cannot be learnt, as far as that is known without its audio."""
-        limits = self._limits
-        if clip.seconds < limits.shortest_seconds:
-            return f"shorter than {limits.shortest_seconds:g} s"
-        longest = min(limits.longest_seconds, limits.most_codes * self._config.seconds_per_code)
-        if clip.seconds > longest:
-            return f"longer than {longest:.1f} s"
-        if clip.language not in self._config.languages or clip.language not in LANGUAGES:
-            return f"language {clip.language} is not the model's"
-        return None
-
     def _example(self, clip: Any) -> Example | str:
-        if (reason := self._reason(clip)) is not None:
+        if (reason := unfit(clip, self._config, self._limits)) is not None:
             return reason
         tokens = tokens_of(clip.text, clip.language, self._config, self._tokenizer)
         if tokens is None or len(tokens) < 2 or len(tokens) > self._config.gpt.max_text_tokens:

@@ -22,9 +22,11 @@ from more_server.settings import Settings, load
 from more_server.xtts.config import XttsConfig, read_config
 from more_server.xtts.layout import Progress, brief, check_shapes, expected_shapes
 from more_server.xtts.vocabulary import check_vocabulary
+from more_train.attended import attended as attending
 
 if TYPE_CHECKING:
     import httpx
+    from rich.console import Console
     from torch import Tensor
 
 GPT = "gpt."
@@ -53,6 +55,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """Optimiser steps behind them."""
     evaluation: dict[str, float] = {}
     """Figures of an evaluation, by name; empty: none was made."""
+    job: str = ""
+    """Id of the server's job that trained them; empty: a person did, by the command."""
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +193,7 @@ def _provenance(trained: Trained, config: XttsConfig, dtype: Dtype) -> dict[str,
         "dtype": dtype,
         "licence": config.licence,
     }
-    told |= {name: value for name in ("settings", "evaluation") if (value := getattr(origin, name))}
+    told |= {name: value for name in ("job", "settings", "evaluation") if (value := getattr(origin, name))}
     if not trained.whole:
         with (trained.base / "model.safetensors").open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -325,6 +329,8 @@ def export(
     dtype: Dtype = "fp16",
     switch: str | None = None,
     key: str | None = None,
+    job: str = "",
+    attended: bool = False,
 ) -> None:
     """Make a run's best weights a model of the server, and let a server speak with it where --switch names one.
 
@@ -343,12 +349,25 @@ def export(
         with the new model from now on.
     key
         A key of that server with the scope admin, where it has keys.
+    job
+        Id of the server's job that this belongs to, for provenance.toml.
+    attended
+        For programs: JSON lines instead of words, and the end of it when standard input closes.
     """
-    settings, told = load(), console()
-    quiet(settings)
-    if data_dir is not None:
-        settings = msgspec.structs.replace(settings, data_dir=data_dir.expanduser().absolute())
-    info = export_model(settings, model_id, trained_by(run), dtype=dtype)
+    with attending(attended) as teller:
+        settings, told = load(), console()
+        quiet(settings)
+        if data_dir is not None:
+            settings = msgspec.structs.replace(settings, data_dir=data_dir.expanduser().absolute())
+        trained = trained_by(run)
+        trained = msgspec.structs.replace(trained, origin=msgspec.structs.replace(trained.origin, job=job))
+        info = export_model(settings, model_id, trained, dtype=dtype, on_progress=teller.tell)
+        teller.result({"model": info.id, "size_bytes": info.size_bytes, "parameters": info.parameters})
+        if not teller.is_heard:
+            _told(info, told, switch, key)
+
+
+def _told(info: ModelInfo, told: "Console", switch: str | None, key: str | None) -> None:
     told.print(f"{info.id}: {size(info.size_bytes)}, {info.parameters / 1e6:.1f} M values, in {info.path}")
     told.print(f"Licence: {info.licence}" + (f". {info.warning}" if info.warning else ""))
     if switch is None:

@@ -10,16 +10,13 @@ import msgspec
 
 from more_server.engine.recovery import is_out_of_memory
 from more_server.engine.runner import pick_device
-from more_server.errors import BadInput, ModelError
-from more_server.models import check_model
 from more_server.xtts.config import XttsConfig
 from more_server.xtts.tokenizer import Tokenizer
 from more_server.xtts.weights import Weights
-from more_train import rates
 from more_train.dataset.format import CLIPS, WORK, read_dataset
-from more_train.dvae import FILE as DVAE_FILE
 from more_train.dvae import CodeCache, Dvae, load_dvae, stamp
-from more_train.examples import Examples, Limits, Preparer, Report
+from more_train.examples import Examples, Preparer, Report
+from more_train.inputs import DVAE_FILE, check_enough, limits_of, trainable
 from more_train.processes import Processes, joined
 from more_train.recipe import FineTune
 from more_train.run import Input, Progress, Run, open_run, stop_signals
@@ -27,6 +24,8 @@ from more_train.trainer import Outcome, OutOfMemory, train
 from more_train.tuning import FineTuning
 
 KIND = "finetune"
+BEGAN = "began: "
+"""How the note of a run begins that says what is to be done, in JSON."""
 CODES = "codes.sqlite"
 MODEL_FILES = ("config.json", "vocab.json", "model.safetensors", DVAE_FILE)
 
@@ -63,7 +62,7 @@ def finetune(
     report, began and listen are told what happens, in the first process alone. Raises what keeps it from training:
     ModelError, BadInput, StorageError, OutOfMemory, Diverged.
     """
-    config = _checked(model)
+    config = trainable(model)
     _, clips = read_dataset(dataset)
     with joined(pick_device(device)) as group:
         stats = Weights(model).read(["mel_stats"])["mel_stats"]
@@ -72,26 +71,15 @@ def finetune(
             group.wait()
             preparer = _preparer(model, dataset, out, config, dvae, recipe)
             examples = preparer.prepare(clips, group, report if group.first else lambda *_: None)
-            _check_enough(examples, recipe, dataset)
+            check_enough(len(examples.train), len(examples.held_out), examples.left_out, recipe, dataset)
             task = _task(model, config, recipe, examples, group)
             if run:
                 begun = _begun(task, examples, group)
-                run.note(0, f"began: {msgspec.json.encode(begun).decode()}")
+                run.note(0, BEGAN + msgspec.json.encode(begun).decode())
                 run.listeners.append(listen)
                 began(begun)
             with stop_signals() as stop:
                 return train(task, run, task.pace, stop, group)
-
-
-def _checked(model: Path) -> XttsConfig:
-    config = check_model(model)
-    found = (config.output_sample_rate, config.sample_rate, config.speaker_encoder.sample_rate)
-    if found != (rates.STORED, rates.MEL, rates.SPEAKER):
-        raise ModelError(
-            f"model {model.name} has the sample rates {found}; training knows {rates.STORED}, {rates.MEL} and "
-            f"{rates.SPEAKER} Hz"
-        )
-    return config
 
 
 @contextmanager
@@ -124,23 +112,7 @@ def _preparer(model: Path, dataset: Path, out: Path, config: XttsConfig, dvae: D
     if shared:
         work.mkdir(exist_ok=True)
     cache = CodeCache((work if shared else out) / CODES, stamp(model))
-    limits = Limits(recipe.shortest_seconds, recipe.longest_seconds, config.gpt.max_mel_tokens - 3)
-    return Preparer(dataset, config, Tokenizer(model / "vocab.json"), dvae, cache, limits)
-
-
-def _check_enough(examples: Examples, recipe: FineTune, dataset: Path) -> None:
-    left_out = "; ".join(f"{count} {reason}" for reason, count in sorted(examples.left_out.items()))
-    why = f" Left out: {left_out}." if left_out else ""
-    if len(examples.train) < recipe.batch_size:
-        raise BadInput(
-            f"{dataset} has {len(examples.train)} clips to train on, batch_size is {recipe.batch_size}.{why} "
-            "Record more, or lower batch_size; a voice takes ten minutes at least"
-        )
-    if not examples.held_out:
-        raise BadInput(
-            f"{dataset} has no clip held out, so that nobody would know when to stop.{why} "
-            "Build it anew from more recordings"
-        )
+    return Preparer(dataset, config, Tokenizer(model / "vocab.json"), dvae, cache, limits_of(recipe, config))
 
 
 def _task(model: Path, config: XttsConfig, recipe: FineTune, examples: Examples, group: Processes) -> FineTuning:

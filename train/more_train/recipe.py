@@ -1,6 +1,7 @@
 """The recipe of fine-tuning: every setting with its unit and the reason for its default; read from TOML or JSON."""
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -80,7 +81,7 @@ def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is neither valid TOML nor, with the ending .json, valid JSON: {error}") from error
-    return make_recipe(values, kind, str(path))
+    return make_recipe(values, kind, path.name)
 
 
 def make_recipe(values: Any, kind: type[Recipe], source: str = "the recipe") -> Recipe:
@@ -88,7 +89,13 @@ def make_recipe(values: Any, kind: type[Recipe], source: str = "the recipe") -> 
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise BadInput(f"{source}: {_explained(str(error), kind)}") from error
+        raise BadInput(f"{source}: {_explained(str(error), kind)}", param=_at_fault(str(error))) from error
+
+
+def _at_fault(message: str) -> str:
+    """`recipe.betas` of a message that ends with the setting's path, or tells a name that is unknown."""
+    found = re.search(r"unknown field `([^`]+)|`\$\.([^`\[]+)", message)
+    return f"recipe.{found[1] or found[2]}" if found else "recipe"
 
 
 def _explained(message: str, kind: type[msgspec.Struct]) -> str:

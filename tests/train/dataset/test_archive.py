@@ -8,12 +8,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from more_train.dataset import archive
 from more_train.dataset.format import Refused
 from more_train.dataset.settings import DatasetSettings
 from more_train.dataset.sources import open_source
 
 from more_server.errors import BadInput, TooLarge
+from more_server.lessons import archive
 from tests.espeak import SAMPLE_RATE
 from tests.train.dataset.recordings import SENTENCES, encode_file, made, read_aloud
 

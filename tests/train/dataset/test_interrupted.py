@@ -139,7 +139,7 @@ def test_no_room_to_unpack_is_told_too(source: Path, tmp_path: Path, monkeypatch
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("more_train.dataset.archive.unpack", full)
+    monkeypatch.setattr("more_server.lessons.archive.unpack", full)
     with pytest.raises(StorageError, match="No space left on device"):
         made(tmp_path / "a.zip", tmp_path / "out")
 

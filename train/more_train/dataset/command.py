@@ -1,10 +1,14 @@
 """`dataset`: recordings become a dataset, with bars while it takes and a few words at the end."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from more_train.attended import Teller
+from more_train.attended import attended as attending
 
 if TYPE_CHECKING:
     from more_train.dataset.format import Dataset
@@ -28,6 +32,7 @@ def dataset(
     least_signal_to_noise: float = 15.0,
     most_clipped: float = 0.001,
     workers: int = 0,
+    attended: bool = False,
 ) -> None:
     """Make a dataset of recordings; interrupted, the same command goes on.
 
@@ -57,19 +62,30 @@ def dataset(
         Share of clipped samples; clips above it are refused.
     workers
         Recordings cut at a time; 0: as many as there are cores.
+    attended
+        For programs: JSON lines instead of bars, and the end of it when standard input closes.
     """
-    # Here, as importing it takes half a second.
-    from more_train.dataset.settings import DatasetSettings
+    with attending(attended) as teller:
+        # Here, as importing it takes half a second.
+        from more_train.dataset.settings import DatasetSettings
 
-    settings = DatasetSettings(
-        language=language, name=name, speaker=speaker, whisper=str(whisper or ""), shortest_seconds=shortest_seconds,
-        preferred_seconds=preferred_seconds, longest_seconds=longest_seconds, most_clipped=most_clipped,
-        least_signal_to_noise=least_signal_to_noise, workers=workers,
-    )  # fmt: skip
-    _make(source, out, settings)
+        settings = DatasetSettings(
+            language=language, name=name, speaker=speaker, whisper=str(whisper or ""), most_clipped=most_clipped,
+            shortest_seconds=shortest_seconds, preferred_seconds=preferred_seconds, longest_seconds=longest_seconds,
+            least_signal_to_noise=least_signal_to_noise, workers=workers,
+        )  # fmt: skip
+        make = partial(_tell, teller) if teller.is_heard else _show
+        make(source, out, settings)
 
 
-def _make(source: Path, out: Path, settings: "DatasetSettings") -> None:
+def _tell(teller: Teller, source: Path, out: Path, settings: "DatasetSettings") -> None:
+    from more_train.dataset.build import build
+
+    made = build(source, out, settings, teller.tell)
+    teller.result({"clips": made.clips, "seconds": made.seconds, "held_out": made.held_out})
+
+
+def _show(source: Path, out: Path, settings: "DatasetSettings") -> None:
     from more_train.dataset.build import build
 
     # Without markup: names come from files, and their brackets are theirs.

@@ -5,16 +5,15 @@
 import posixpath
 import unicodedata
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 
 from more_server.errors import BadInput, TooLarge, shown
+from more_server.lessons.recordings import is_metadata
 from more_train.dataset.format import Refused
 from more_train.dataset.sources import Entry, Source
 
-NAMES = frozenset(("metadata.csv", "metadata_train.csv", "metadata_eval.csv"))
-"""The latter two are what coqui's fine-tuning page writes; what is held out is chosen anew."""
 MOST_BYTES = 134_217_728
 """Of one file: a million lines."""
 MOST_CHARACTERS = 2_000
@@ -53,7 +52,7 @@ class Metadata(msgspec.Struct, frozen=True):
 
 def read_metadata(source: Source, scratch: Path) -> Metadata | None:
     """None where there is no metadata.csv. Raises BadInput where one cannot be read at all."""
-    files = [entry for entry in source.entries.values() if PurePosixPath(entry.name).name.lower() in NAMES]
+    files = [entry for entry in source.entries.values() if is_metadata(entry.name)]
     if not files:
         return None
     lookup = _Lookup(source)

@@ -17,21 +17,14 @@ import msgspec
 
 from more_server.audio.read import CONTAINERS
 from more_server.errors import BadInput, TooLarge
+from more_server.lessons import archive
+from more_server.lessons.recordings import is_recording, is_strewn
 from more_server.voicebank.details import HIDDEN
-from more_train.dataset import archive
 from more_train.dataset.format import Refused
 from more_train.dataset.settings import DatasetSettings
 
-READABLE = frozenset(
-    (
-        *(".wav", ".w64", ".mp3", ".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".aac", ".ogg", ".oga", ".opus", ".flac"),
-        *(".webm", ".mka", ".mkv", ".aiff", ".aif", ".aifc", ".caf"),
-    )
-)
 FOREIGN = frozenset((".wma", ".amr", ".ape", ".ac3", ".dts", ".wv", ".ra", ".rm", ".mid", ".midi", ".dsf", ".tta"))
 """Audio too, which nothing here decodes: worth a word where a text file is not."""
-STREWN = frozenset(("thumbs.db", "desktop.ini", "__macosx"))
-"""What systems leave in folders, beside names that begin with a dot."""
 
 
 class Unread(BadInput):
@@ -51,7 +44,7 @@ class Entry(msgspec.Struct, frozen=True):
     @property
     def is_recording(self) -> bool:
         """Whether it looks like audio that can be read."""
-        return PurePosixPath(self.name).suffix.lower() in READABLE
+        return is_recording(self.name)
 
 
 class Source(ABC):
@@ -140,11 +133,11 @@ class _Folder(Source):
 
     def _walk(self) -> Iterator[Path]:
         for above, folders, files in os.walk(self.path, onerror=self._unread):
-            folders[:] = [name for name in folders if not _is_strewn(name)]
+            folders[:] = [name for name in folders if not is_strewn(name)]
             for name in folders:
                 if (link := Path(above, name)).is_symlink():
                     self._refuse(self._shown(link), "link", "links to folders are not followed; copy the folder")
-            yield from (Path(above, name) for name in files if not _is_strewn(name))
+            yield from (Path(above, name) for name in files if not is_strewn(name))
 
     def _unread(self, error: OSError) -> None:
         self._refuse(self._shown(Path(error.filename)), "unreadable", f"the folder cannot be read: {error.strerror}")
@@ -202,14 +195,10 @@ class _Archive(Source):
     def _take(self, info: zipfile.ZipInfo) -> None:
         name = printable(archive.name_of(info))
         parts = name.removesuffix("/").split("/")
-        if any(_is_strewn(part) and part != ".." for part in parts):
+        if any(is_strewn(part) and part != ".." for part in parts):
             return
         if problem := archive.problem(info, name):
             self._refuse(name, *problem)
         elif not name.endswith("/"):
             self._infos.setdefault(name, info)
             self._add(Entry(name, f"{info.file_size}-{info.CRC:08x}", info.file_size))
-
-
-def _is_strewn(name: str) -> bool:
-    return name.startswith(".") or name.lower() in STREWN

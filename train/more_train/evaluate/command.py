@@ -1,16 +1,20 @@
 """`evaluate`: a model, or two side by side, judged on sentences; a report for programs, a page for people."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 
 from more_server.cli.output import console, quiet
 from more_server.errors import BadInput
 from more_server.settings import load
+from more_train.attended import Teller
+from more_train.attended import attended as attending
 
 if TYPE_CHECKING:
     from more_server.xtts.layout import Progress
@@ -34,6 +38,8 @@ def evaluate(
     quality: str = "balanced",
     count: int = 100,
     seed: int = 507,
+    threads: int = 0,
+    attended: bool = False,
 ) -> None:
     """Let a model speak sentences, and tell in figures and words how well it does.
 
@@ -65,16 +71,17 @@ def evaluate(
         Sentences at most.
     seed
         Of the first sentence; each further one has the next.
+    threads
+        CPU threads of the model; 0: as the settings say.
+    attended
+        For programs: JSON lines instead of bars and words, and the end of it when standard input closes.
     """
     from more_train.evaluate.exam import Wanted
 
-    if dataset is not None and sentences is not None:
-        raise BadInput("name a dataset or a file of sentences, not both", param="sentences")
-    if count < 1:
-        raise BadInput(f"count is {count}; at least one sentence is needed", param="count")
     name = whisper.resolve().name if whisper else ""
     wanted = Wanted(voices=voice, language=language, quality=quality, count=count, seed=seed, recogniser=name)
-    _evaluate(model, against, dataset, sentences, wanted, whisper, out)
+    with attending(attended) as teller:
+        _evaluate(model, against, dataset, sentences, wanted, whisper, out, threads, teller)
 
 
 def _evaluate(
@@ -85,7 +92,13 @@ def _evaluate(
     wanted: "Wanted",
     whisper: Path | None,
     out: Path | None,
+    threads: int,
+    teller: Teller,
 ) -> None:
+    if dataset is not None and sentences is not None:
+        raise BadInput("name a dataset or a file of sentences, not both", param="sentences")
+    if wanted.count < 1:
+        raise BadInput(f"count is {wanted.count}; at least one sentence is needed", param="count")
     from more_train.evaluate.evaluation import taken
     from more_train.evaluate.exam import from_sentences
     from more_train.evaluate.hearing import Listener
@@ -99,13 +112,20 @@ def _evaluate(
         out = out or Path(model) / EVALUATION
         dataset = dataset_of(Path(model)) if dataset is None and sentences is None else dataset
     out = out or Path(EVALUATION)
+    engine = msgspec.structs.replace(settings.engine, threads=threads or settings.engine.threads)
+    if teller.is_heard:  # a server writes nothing outside its data directory
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = str(out.absolute())
     with ExitStack() as stack:
         subjects = [stack.enter_context(subject(settings, name)) for name in (model, against) if name is not None]
         hears = Listener(whisper) if whisper else None
         exam = from_dataset(settings, dataset, wanted) if dataset else from_sentences(settings, sentences, wanted)
-        show = stack.enter_context(_bars(console(stderr=True)))
-        made = taken(exam, subjects, settings.engine, dataset=dataset, recogniser=hears, on_progress=show)
+        show = teller.tell if teller.is_heard else stack.enter_context(_bars(console(stderr=True)))
+        made = taken(exam, subjects, engine, dataset=dataset, recogniser=hears, on_progress=show)
     made.write(out)
+    teller.result({"verdicts": [verdict.text for verdict in made.report.verdicts[0]]})
+    if teller.is_heard:
+        return
     tell(made.report, told)
     told.print(f"\n{out / PAGE} has all of it, with the worst and the best sentences to listen to")
 

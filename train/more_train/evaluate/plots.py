@@ -106,6 +106,24 @@ def scatter(series: Sequence[Points], across: str, up: str) -> str:
     return _picture(parts, f"{up} against {across}")
 
 
+def curves(series: Sequence[Points], across: str, up: str) -> str:
+    """Lines from point to point, one kind over the other."""
+    xs = [point[0] for one in series for point in one.values]
+    ys = [point[1] for one in series for point in one.values]
+    frame = Frame(span(xs), span(ys))
+    parts = [frame.axes(across, up)]
+    for one in series:
+        path = " ".join(f"{frame.x(x)},{frame.y(y)}" for x, y, _ in one.values)
+        parts.append(f'<polyline class="{one.colour}" points="{path}"><title>{escape(one.name)}</title></polyline>')
+        parts += [
+            f'<circle class="{one.colour}" cx="{frame.x(x)}" cy="{frame.y(y)}" r="2"><title>{escape(told)}</title>'
+            "</circle>"
+            for x, y, told in one.values
+            if told
+        ]
+    return _picture(parts, f"{up} over {across}")
+
+
 def _picture(parts: Sequence[str], name: str) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(name, quote=True)}">{"".join(parts)}</svg>'

@@ -1,0 +1,75 @@
+"""Long speech as a kind of job."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import ClassVar
+
+import msgspec
+
+from more_server.errors import StorageError
+from more_server.files import write_file
+from more_server.jobs.kinds import Kind, Work
+from more_server.keys import Scope
+from more_server.narration.binding import Binding
+from more_server.narration.plan import Plan, plan
+from more_server.narration.reading import read
+from more_server.narration.request import SpeechJob
+from more_server.narration.speaking import FOLDER, Speaking, written
+from more_server.speak import Speaker
+
+PLAN = "plan.json"
+BINDING_SHARE = 0.05
+"""Of the time that speaking takes, for the files that are made of it: a guess, for the progress alone."""
+
+
+class SpeechKind(Kind[SpeechJob]):
+    """Speaks texts and books with the server's own models and voices."""
+
+    name: ClassVar[str] = "speech"
+    scope: ClassVar[Scope] = "speech"
+    request: ClassVar[type[msgspec.Struct]] = SpeechJob
+
+    def __init__(self, speaker: Speaker) -> None:
+        self._speaker = speaker
+
+    async def accept(self, asked: SpeechJob, folder: Path) -> SpeechJob:
+        """What is kept: all that was left open is settled, and the text is in the folder."""
+        document = await asyncio.to_thread(read, asked)
+        made = await plan(self._speaker, asked, document)
+        with written(folder):
+            await asyncio.to_thread(write_file, folder / PLAN, msgspec.json.encode(made))
+        return msgspec.structs.replace(
+            asked,
+            input="",
+            document="",
+            model=made.model,
+            voice=made.voice,
+            quality=made.profile.name,
+            language=made.language,
+            seed=made.seed,
+        )
+
+    async def run(self, asked: SpeechJob, work: Work) -> None:
+        """Speak, then make the files. Raises what speech is refused or fails with, and StorageError."""
+        made = await asyncio.to_thread(_read_plan, work.folder / PLAN)
+        about = {"title": made.title, "passages": len(made.passages), "chapters": len(made.chapters)}
+
+        async def tell(stage: str, seconds: float, waiting_for: str = "") -> None:
+            waits = {"waiting_for": waiting_for} if waiting_for else {}
+            await work.tell(stage, seconds, made.seconds * (1 + BINDING_SHARE), about | waits)
+
+        async def tell_share(share: float) -> None:
+            await tell("encoding", made.seconds * (1 + BINDING_SHARE * share))
+
+        spoken = await Speaking(self._speaker, made, work, tell).run()
+        await Binding(made, asked, work, tell_share).run([passage.samples for passage in spoken])
+        # Only now: what was made of them is on the disk.
+        await asyncio.to_thread(shutil.rmtree, work.folder / FOLDER, ignore_errors=True)
+
+
+def _read_plan(path: Path) -> Plan:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Plan)
+    except (OSError, msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise StorageError(f"the job's plan cannot be read: {error}") from error

@@ -1,0 +1,335 @@
+"""Durable jobs: `/v1/jobs`. What a key may do with a job, its kind says."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Literal, get_args
+from urllib.parse import quote
+
+import msgspec
+from litestar import Request, Response, Router, delete, get, post
+from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath, FromQuery
+from litestar.response import Stream
+
+from more_server.audit import AuditLog
+from more_server.errors import BadInput, JobNotFound, MoreError, RouteNotFound, TooLarge, allowed, shown
+from more_server.jobs.jobs import Jobs
+from more_server.jobs.kinds import Kind
+from more_server.jobs.records import ENDED, Failure, Job, Progress, Result, Status
+from more_server.jobs.webhooks import Webhooks
+from more_server.keys import Key
+from more_server.settings import LimitSettings
+from more_server.web import wire
+from more_server.web.access import ANY_KEY, check_scope
+from more_server.web.admin import answer, caller
+from more_server.web.errors import handle_http_error, handle_more_error
+from more_server.web.ranges import send_file
+
+JOBS = {"scope": ANY_KEY}
+ADMIN = "admin"
+MOST_LISTED = 100
+HEARTBEAT_SECONDS = 15.0
+"""Between comments in a stream of events, which keep proxies from closing it; nginx does so after 60 s."""
+RECORDED_BYTES = 4096
+"""Of a request in the audit log; of a longer one the names of the fields."""
+
+Asked = Request[Any, Any, Any]
+
+
+class WebhookBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Who is told of a job's end."""
+
+    url: str
+    """`https://…`, which is sent the job, signed as Standard Webhooks has it."""
+
+
+class _Envelope(msgspec.Struct):
+    webhook: WebhookBody | None = None
+
+
+class ResultItem(msgspec.Struct, kw_only=True):
+    """A file that came out of a job."""
+
+    name: str
+    media_type: str
+    bytes: int
+    title: str
+    """What it is, for people; may be empty."""
+    url: str
+    """Its path on this server."""
+
+
+class JobItem(msgspec.Struct, kw_only=True):
+    """A job."""
+
+    id: str
+    kind: str
+    status: Status
+    created: int
+    """Unix seconds, as the next two."""
+    started: int | None
+    """null: it waits."""
+    ended: int | None
+    """null: it waits or runs."""
+    request: dict[str, Any]
+    """What was asked for, without what is bulky."""
+    owner: str
+    """Id of the key that asked for it; empty: there was none."""
+    webhook: WebhookBody | None
+    progress: Progress | None
+    """`stage`, `done` of `total`, `percent`, `estimated_end` in Unix seconds, and what else the kind tells."""
+    error: Failure | None
+    """Why it failed."""
+    results: list[ResultItem]
+    """The files there are, also while it runs."""
+    object: Literal["job"] = "job"
+
+
+class JobList(msgspec.Struct):
+    """`GET /v1/jobs`, the latest first."""
+
+    data: list[JobItem]
+    has_more: bool
+    """Whether another page begins after the last one of these."""
+    first_id: str | None
+    last_id: str | None
+    """What to send as `after` for the next page."""
+    object: Literal["list"] = "list"
+
+
+def job_item(job: Job) -> JobItem:
+    """A job as it is shown."""
+    same = {name: getattr(job, name) for name in Job.__struct_fields__ if name not in ("webhook", "results")}
+    webhook = WebhookBody(job.webhook) if job.webhook else None
+    return JobItem(**same, webhook=webhook, results=[_result_item(job.id, one) for one in job.results])
+
+
+def routes(limits: LimitSettings) -> list[Any]:
+    """HANDLERS for an application; the one that takes jobs may be sent more than the others."""
+
+    def too_large(request: Asked, error: HTTPException) -> Response[bytes]:
+        if error.status_code != TooLarge.status:
+            return handle_http_error(request, error)
+        return handle_more_error(
+            request, TooLarge(f"the body is larger than {limits.job_bytes} bytes (limits.job_bytes)")
+        )
+
+    taking = Router(
+        path="/",
+        route_handlers=list(TAKING),
+        request_max_body_size=limits.job_bytes,
+        exception_handlers={HTTPException: too_large},
+    )
+    return [*OTHERS, taking]
+
+
+@post("/v1/jobs", opt=JOBS)
+async def create(
+    request: Asked,
+    jobs: NamedDependency[Jobs],
+    webhooks: NamedDependency[Webhooks],
+    audit: NamedDependency[AuditLog],
+) -> Response[bytes]:
+    """A new job: `kind`, the fields of that kind, and `webhook`: {"url": …}, if somebody is to be told of its end."""
+    body = await request.body()
+    parts = await asyncio.to_thread(wire.decode, body, dict[str, msgspec.Raw])
+    kind = _kind(jobs, parts.pop("kind", None))
+    check_scope(_key(request), kind.scope)
+    webhook = wire.decode(wire.encode({"webhook": parts.pop("webhook", None)}), _Envelope).webhook
+    asked = await asyncio.to_thread(lambda: wire.decode(wire.encode(parts), kind.request))
+    url = "" if webhook is None else webhook.url
+    if webhook is not None:
+        await webhooks.check(url)
+    key = _key(request)
+    async with _recorded(request, audit, kind.scope, "create", kind.name, _told(asked)):
+        job = await jobs.create(kind.name, asked, owner=key.id if key else "", webhook=url)
+    response = answer(job_item(job))
+    response.status_code = 201
+    response.headers["location"] = f"/v1/jobs/{job.id}"
+    return response
+
+
+@get("/v1/jobs", opt=JOBS)
+async def list_all(
+    request: Asked,
+    jobs: NamedDependency[Jobs],
+    limit: FromQuery[int] = 20,
+    after: FromQuery[str] = "",
+    kind: FromQuery[str] = "",
+    status: FromQuery[str] = "",
+) -> Response[bytes]:
+    """Jobs, the latest first: `?limit=` of them (20) behind the one of `?after=`, of a `?kind=`, in a `?status=`."""
+    if not 1 <= limit <= MOST_LISTED:
+        raise BadInput(f"limit is 1 to {MOST_LISTED}", param="limit")
+    if status and status not in get_args(Status):
+        raise BadInput(f"there is no status {shown(status)}; there are: {allowed(get_args(Status))}", param="status")
+    if kind and kind not in jobs.kinds:
+        raise BadInput(f"there is no kind {shown(kind)}; there are: {allowed(jobs.kinds)}", param="kind")
+    key = _key(request)
+    if kind:
+        check_scope(key, jobs.kinds[kind].scope)
+    if after:
+        await _find(request, jobs, after)
+    owner = None if key is None or key.allows(ADMIN) else key.id
+    wanted: Any = status or None
+    page, more = await jobs.list(kind=kind or None, status=wanted, owner=owner, limit=limit, after=after or None)
+    items = [job_item(job) for job in page]
+    return answer(JobList(items, more, items[0].id if items else None, items[-1].id if items else None))
+
+
+@get("/v1/jobs/{job_id:str}", opt=JOBS)
+async def get_one(request: Asked, jobs: NamedDependency[Jobs], job_id: FromPath[str]) -> Response[bytes]:
+    """A job as it is now."""
+    return answer(job_item(await _find(request, jobs, job_id)))
+
+
+@delete("/v1/jobs/{job_id:str}", opt=JOBS)
+async def remove(
+    request: Asked, jobs: NamedDependency[Jobs], audit: NamedDependency[AuditLog], job_id: FromPath[str]
+) -> None:
+    """Forget a job that has ended, and delete its results; one that runs must be cancelled first."""
+    job = await _find(request, jobs, job_id)
+    async with _recorded(request, audit, _scope(jobs, job), "delete", job.id, {"kind": job.kind}):
+        await jobs.delete(job.id)
+
+
+@post("/v1/jobs/{job_id:str}/cancel", opt=JOBS, status_code=200)
+async def cancel(
+    request: Asked, jobs: NamedDependency[Jobs], audit: NamedDependency[AuditLog], job_id: FromPath[str]
+) -> Response[bytes]:
+    """Stop a job that waits or runs; what it has done is kept, for it to be resumed."""
+    job = await _find(request, jobs, job_id)
+    async with _recorded(request, audit, _scope(jobs, job), "cancel", job.id, {"kind": job.kind}):
+        return answer(job_item(await jobs.cancel(job.id)))
+
+
+@post("/v1/jobs/{job_id:str}/resume", opt=JOBS, status_code=200)
+async def resume(
+    request: Asked, jobs: NamedDependency[Jobs], audit: NamedDependency[AuditLog], job_id: FromPath[str]
+) -> Response[bytes]:
+    """Go on with a job that failed or was cancelled; nothing that was finished is done again."""
+    job = await _find(request, jobs, job_id)
+    async with _recorded(request, audit, _scope(jobs, job), "resume", job.id, {"kind": job.kind}):
+        return answer(job_item(await jobs.resume(job.id)))
+
+
+@get("/v1/jobs/{job_id:str}/events", opt=JOBS)
+async def events(request: Asked, jobs: NamedDependency[Jobs], job_id: FromPath[str]) -> Stream:
+    """The job as an event stream: `progress` at once and at each change, `end` when it has ended."""
+    job = await _find(request, jobs, job_id)
+    headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    return Stream(_events(jobs, job.id), media_type="text/event-stream", headers=headers)
+
+
+@get(["/v1/jobs/{job_id:str}/result", "/v1/jobs/{job_id:str}/result/{name:path}"], opt=JOBS)
+async def result(
+    request: Asked, jobs: NamedDependency[Jobs], job_id: FromPath[str], name: FromPath[str] = ""
+) -> Response[Any]:
+    """A result, by its name or the first one, whole or in part (`Range`); also while the job goes on."""
+    job = await _find(request, jobs, job_id)
+    try:
+        path, found = await jobs.result(job.id, name.removeprefix("/") or None)
+    except BadInput as error:
+        raise RouteNotFound(error.message, param="name") from error
+    return await send_file(request, path, found.media_type, found.name.rpartition("/")[2])
+
+
+TAKING = (list_all, create)
+OTHERS = (get_one, remove, cancel, resume, events, result)
+HANDLERS = (*TAKING, *OTHERS)
+"""All of them, for whoever describes or checks the routes."""
+
+
+def _key(request: Asked) -> Key | None:
+    """The key that was shown; None: there are no keys."""
+    found = request.scope["state"]["key"]
+    assert found is None or isinstance(found, Key)
+    return found
+
+
+async def _find(request: Asked, jobs: Jobs, job_id: str) -> Job:
+    """A job that whoever asks may know of and act upon. Raises JobNotFound and NotAllowed."""
+    job, key = await jobs.get(job_id), _key(request)
+    if key is not None and not key.allows(ADMIN) and key.id != job.owner:
+        raise JobNotFound(f"there is no job {shown(job_id)}", param="job_id")
+    check_scope(key, _scope(jobs, job))
+    return job
+
+
+def _scope(jobs: Jobs, job: Job) -> str:
+    """Of a kind that this server does not know, as another one's may be, nothing is known."""
+    return jobs.kinds[job.kind].scope if job.kind in jobs.kinds else ADMIN
+
+
+def _kind(jobs: Jobs, sent: msgspec.Raw | None) -> Kind[Any]:
+    try:
+        name = msgspec.json.decode(sent or b'""', type=str)
+    except msgspec.ValidationError:
+        name = ""
+    if name not in jobs.kinds:
+        there_are = f"kind is one of: {allowed(jobs.kinds)}"
+        raise BadInput(f"there is no kind {shown(name)}; {there_are}" if name else there_are, param="kind")
+    return jobs.kinds[name]
+
+
+def _told(asked: msgspec.Struct) -> dict[str, Any]:
+    """A request for the audit log."""
+    values: dict[str, Any] = msgspec.to_builtins(asked)
+    return values if len(wire.encode(values)) <= RECORDED_BYTES else {"fields": list(values)}
+
+
+@asynccontextmanager
+async def _recorded(
+    request: Asked, audit: AuditLog, scope: str, action: str, target: str, changes: Mapping[str, Any]
+) -> AsyncIterator[None]:
+    """What is done in the block, on record where it is administration; the log is written off the event loop."""
+    if scope != ADMIN:
+        yield
+        return
+    entry = (caller(request), f"jobs.{action}", target, changes)
+    await asyncio.to_thread(audit.record, *entry)
+    try:
+        yield
+    except MoreError as error:
+        await asyncio.to_thread(audit.record, *entry, f"failed: {error.message}")
+        raise
+
+
+async def _events(jobs: Jobs, job_id: str) -> AsyncGenerator[bytes, None]:
+    """Closing it, as when the client leaves, ends the watch. Who reads slowly is told how it is, not how it was."""
+    changed, latest = asyncio.Event(), list[Job]()
+
+    async def watch() -> None:
+        async with aclosing(jobs.watch(job_id)) as changes:
+            async for job in changes:
+                latest[:] = [job]
+                changed.set()
+
+    # A task of its own: waiting for a change must not be cut off by the next heartbeat.
+    watching = asyncio.create_task(watch())
+    watching.add_done_callback(lambda _: changed.set())
+    try:
+        while latest or not watching.done():
+            try:
+                await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
+            except TimeoutError:
+                yield b": nothing new\n\n"
+                continue
+            changed.clear()
+            if latest:
+                yield _event(latest.pop())
+        watching.result()
+    finally:
+        watching.cancel()
+
+
+def _event(job: Job) -> bytes:
+    name = b"end" if job.status in ENDED else b"progress"
+    return b"event: %b\ndata: %b\n\n" % (name, wire.encode(job_item(job)))
+
+
+def _result_item(job_id: str, one: Result) -> ResultItem:
+    url = f"/v1/jobs/{job_id}/result/{quote(one.name, safe='/')}"
+    return ResultItem(**msgspec.structs.asdict(one), url=url)
