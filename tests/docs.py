@@ -59,7 +59,15 @@ def _setting_rows(struct: type[msgspec.Struct], prefix: str) -> list[str]:
 
 def speech_fields() -> str:
     """Fields of `POST /v1/audio/speech`."""
-    described = _lines(WIRE, "SpeechBody") | _lines(WIRE, "SpeechOptions")
+    return _fields(_lines(WIRE, "SpeechBody") | _lines(WIRE, "SpeechOptions"))
+
+
+def job_fields(module: str, struct: str) -> str:
+    """Fields of a kind of job, beside `kind` and `webhook`."""
+    return _fields(_lines(module, struct))
+
+
+def _fields(described: dict[str, str]) -> str:
     return "\n".join(["| field | |", "|---|---|", *(f"| `{name}` | {line} |" for name, line in described.items())])
 
 

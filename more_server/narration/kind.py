@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 
@@ -12,13 +12,15 @@ from more_server.files import write_file
 from more_server.jobs.kinds import Kind, Work
 from more_server.keys import Scope
 from more_server.narration.binding import Binding
-from more_server.narration.plan import Plan, plan
+from more_server.narration.document import Document
+from more_server.narration.plan import Plan, begin, completed
 from more_server.narration.reading import read
 from more_server.narration.request import SpeechJob
 from more_server.narration.speaking import FOLDER, Speaking, written
 from more_server.speak import Speaker
 
-PLAN = "plan.json"
+DOCUMENT, PLAN = "document.json", "plan.json"
+Kept = TypeVar("Kept", bound=msgspec.Struct)
 BINDING_SHARE = 0.05
 """Of the time that speaking takes, for the files that are made of it: a guess, for the progress alone."""
 
@@ -36,9 +38,9 @@ class SpeechKind(Kind[SpeechJob]):
     async def accept(self, asked: SpeechJob, folder: Path) -> SpeechJob:
         """What is kept: all that was left open is settled, and the text is in the folder."""
         document = await asyncio.to_thread(read, asked)
-        made = await plan(self._speaker, asked, document)
-        with written(folder):
-            await asyncio.to_thread(write_file, folder / PLAN, msgspec.json.encode(made))
+        made = await begin(self._speaker, asked, document)
+        await _keep(folder / DOCUMENT, document)
+        await _keep(folder / PLAN, made)
         return msgspec.structs.replace(
             asked,
             input="",
@@ -52,7 +54,7 @@ class SpeechKind(Kind[SpeechJob]):
 
     async def run(self, asked: SpeechJob, work: Work) -> None:
         """Speak, then make the files. Raises what speech is refused or fails with, and StorageError."""
-        made = await asyncio.to_thread(_read_plan, work.folder / PLAN)
+        made = await self._plan(asked, work)
         about = {"title": made.title, "passages": len(made.passages), "chapters": len(made.chapters)}
 
         async def tell(stage: str, seconds: float, waiting_for: str = "") -> None:
@@ -67,9 +69,26 @@ class SpeechKind(Kind[SpeechJob]):
         # Only now: what was made of them is on the disk.
         await asyncio.to_thread(shutil.rmtree, work.folder / FOLDER, ignore_errors=True)
 
+    async def _plan(self, asked: SpeechJob, work: Work) -> Plan:
+        """The plan, completed in the first run: for a long book it takes longer than clients wait for an answer."""
+        pinned = await asyncio.to_thread(_read, work.folder / PLAN, Plan)
+        if pinned.passages:
+            return pinned
+        await work.tell("planning", 0.0, 1.0)
+        document = await asyncio.to_thread(_read, work.folder / DOCUMENT, Document)
+        made = await completed(self._speaker, pinned, asked, document)
+        await _keep(work.folder / PLAN, made)
+        await asyncio.to_thread((work.folder / DOCUMENT).unlink)
+        return made
 
-def _read_plan(path: Path) -> Plan:
+
+async def _keep(path: Path, content: msgspec.Struct) -> None:
+    with written(path):
+        await asyncio.to_thread(write_file, path, msgspec.json.encode(content))
+
+
+def _read(path: Path, kind: type[Kept]) -> Kept:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Plan)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise StorageError(f"the job's plan cannot be read: {error}") from error
+        raise StorageError(f"the job's {path.name} cannot be read: {error}") from error

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import msgspec
 
 from more_server.engine.guards import SHORT_CODES, usual_codes
-from more_server.errors import BadInput
+from more_server.errors import BadInput, ModelNotFound
 from more_server.fleet import LoadedModel
 from more_server.narration.document import Chapter, Document, is_said
 from more_server.narration.request import SpeechJob
 from more_server.speak import Speaker
-from more_server.speech import Profile, SpeechRequest, Utterance
+from more_server.speech import Profile, SpeechRequest
 from more_server.text import TextStream, character_limit, normalise
 
 DOOR = "job"
@@ -91,7 +91,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     chapters: tuple[str, ...]
     """Titles, in order; each has passages."""
     passages: tuple[Passage, ...]
-    """In order, at least one."""
+    """In order; none while it is not completed."""
 
     @property
     def seconds(self) -> float:
@@ -118,25 +118,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return normalise(_as_paragraphs(passage.text), self.language)
 
 
-async def plan(speaker: Speaker, asked: SpeechJob, document: Document) -> Plan:
-    """Split a document and pin what it is spoken with.
+async def begin(speaker: Speaker, asked: SpeechJob, document: Document) -> Plan:
+    """Pin what a document is spoken with: a plan without chapters and passages.
 
     Raises BadInput and its kin naming the field, and whatever else speech may be refused with.
     """
-    pinned, cutter = await begin(speaker, asked, document)
-    # One at a time: whoever asked may have left meanwhile.
-    cut = [(chapter.title, await asyncio.to_thread(cutter.cut, chapter)) for chapter in document.chapters]
-    chapters = [(title, cuts) for title, cuts in cut if cuts]
-    if not chapters:
-        raise BadInput("the document holds nothing that can be spoken", param="document" if asked.document else "input")
-    passages = numbered((cuts for _, cuts in chapters), asked, pinned.seed)
-    # Behind the last one nothing comes.
-    passages[-1] = msgspec.structs.replace(passages[-1], pause_seconds=0.0)
-    return msgspec.structs.replace(pinned, chapters=tuple(title for title, _ in chapters), passages=tuple(passages))
-
-
-async def begin(speaker: Speaker, asked: SpeechJob, document: Document) -> tuple[Plan, "Cutter"]:
-    """A plan without chapters and passages, and what cuts chapters into these. Raises as `plan`."""
     request = _request(asked, document, speaker.settings.limits.text_characters)
     try:
         settled = await speaker.resolve(request, DOOR)
@@ -160,7 +146,33 @@ async def begin(speaker: Speaker, asked: SpeechJob, document: Document) -> tuple
         chapters=(),
         passages=(),
     )
-    return pinned, Cutter(model, settled)
+    cutter = Cutter(model, pinned)
+    if not await asyncio.to_thread(lambda: any(any(cutter.cuts(chapter)) for chapter in document.chapters)):
+        raise BadInput("the document holds nothing that can be spoken", param="document" if asked.document else "input")
+    return pinned
+
+
+async def completed(speaker: Speaker, pinned: Plan, asked: SpeechJob, document: Document) -> Plan:
+    """The plan with its chapters and passages: 20 s of work for a million characters on a slow core."""
+    cutter = Cutter(model_of(speaker, pinned), pinned)
+    # One at a time: the job may have been cancelled meanwhile.
+    cut = [(chapter.title, await asyncio.to_thread(cutter.cut, chapter)) for chapter in document.chapters]
+    chapters = [(title, cuts) for title, cuts in cut if cuts]
+    passages = numbered((cuts for _, cuts in chapters), asked, pinned.seed)
+    # Behind the last one nothing comes.
+    passages[-1] = msgspec.structs.replace(passages[-1], pause_seconds=0.0)
+    return msgspec.structs.replace(pinned, chapters=tuple(title for title, _ in chapters), passages=tuple(passages))
+
+
+def model_of(speaker: Speaker, pinned: Plan) -> LoadedModel:
+    """The model of a plan. Raises ModelNotFound where it is not loaded any more."""
+    try:
+        return speaker.fleet.find(pinned.model)
+    except ModelNotFound as error:
+        raise ModelNotFound(
+            f"the job speaks with the model {pinned.model}, which is not loaded any more; load it, then resume the job",
+            param="model",
+        ) from error
 
 
 def numbered(chapters: Iterable[Sequence[Cut]], asked: SpeechJob, seed: int) -> list[Passage]:
@@ -221,15 +233,15 @@ def _as_paragraphs(text: str) -> str:
 class Cutter:
     """Cuts chapters where the engine would: at ends of sentences, what is short joined, within a segment's limits."""
 
-    def __init__(self, model: LoadedModel, settled: Utterance) -> None:
-        self._language = settled.language
+    def __init__(self, model: LoadedModel, pinned: Plan) -> None:
+        self._language = pinned.language
         self._tokenizer = model.engine.tokenizer
-        self._most_characters = character_limit(settled.language)
+        self._most_characters = character_limit(pinned.language)
         self._most_tokens = model.engine.config.max_segment_tokens
-        self._seconds_per_code = settled.seconds_per_code / settled.speed
+        self._seconds_per_code = model.engine.config.seconds_per_code / (pinned.profile.speed * pinned.speed)
 
     def cut(self, chapter: Chapter) -> list[Cut]:
-        """What is spoken of a chapter, in order. Blocks: 20 s for a million characters on a slow core."""
+        """What is spoken of a chapter, in order."""
         return list(self.cuts(chapter))
 
     def cuts(self, chapter: Chapter) -> Iterator[Cut]:

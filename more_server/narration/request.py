@@ -20,11 +20,11 @@ class SpeechJob(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     document_format: DocumentFormat = "auto"
     """text, markdown or epub; auto: EPUB by its first bytes, Markdown where a line is a `#` heading or front matter."""
     model: str | None = None
-    """As of `POST /v1/audio/speech`; the one that serves when the job begins speaks all of it."""
+    """As of `POST /v1/audio/speech`; absent: the one that serves when the job is asked for, which speaks all of it."""
     voice: str | None = None
     """A voice's id, alias or name, or a mixture: `a+b`, `a(2)+b(1)`; absent: the default voice."""
     quality: str | None = None
-    """A quality profile: fast, balanced, high_quality, or one that was added; as it is when the job begins."""
+    """A quality profile: fast, balanced, high_quality, or one that was added; as it is when the job is asked for."""
     language: str | None = None
     """BCP-47 tag or name; absent or `auto`: the document's own, else the voice's, else the one that is recognised."""
     speed: float = 1.0
@@ -32,7 +32,7 @@ class SpeechJob(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     seed: int | None = None
     """0 to 2^63-1; the same seed makes the same audio."""
     response_format: Literal["wav", "flac", "mp3", "opus", "m4b"] = "mp3"
-    """Of the files."""
+    """mp3, m4b, opus, flac or wav."""
     split: Literal["none", "chapters"] = "none"
     """none: one file with chapter marks, where the format has them; chapters: one file for each chapter."""
     subtitles: tuple[Subtitles, ...] = ()

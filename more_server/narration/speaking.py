@@ -15,7 +15,6 @@ from more_server.engine.engine import Engine
 from more_server.errors import (
     Busy,
     Conflict,
-    ModelNotFound,
     Resting,
     StorageError,
     Unavailable,
@@ -24,7 +23,7 @@ from more_server.errors import (
 )
 from more_server.files import write_file
 from more_server.jobs.kinds import Work
-from more_server.narration.plan import Passage, Plan
+from more_server.narration.plan import Passage, Plan, model_of
 from more_server.speak import Speaker
 from more_server.speech import Utterance
 
@@ -81,14 +80,7 @@ class Speaking:
             await self._wait(Resting(reason) if state.resting else Unavailable(reason))
 
     def _engine(self) -> Engine:
-        try:
-            return self._speaker.fleet.find(self._plan.model).engine
-        except ModelNotFound as error:
-            raise ModelNotFound(
-                f"the job speaks with the model {self._plan.model}, which is not loaded any more; "
-                "load it, then resume the job",
-                param="model",
-            ) from error
+        return model_of(self._speaker, self._plan).engine
 
     async def _speak_on(self, passages: Iterator[Passage]) -> None:
         for passage in passages:

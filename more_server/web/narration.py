@@ -13,7 +13,7 @@ from litestar.params import FromQuery
 from more_server.errors import BadInput, TooLarge
 from more_server.leaving import CLIENT_LEFT, unless_gone
 from more_server.narration.document import Chapter, Document
-from more_server.narration.plan import Cutter, Passage, Plan, begin, numbered
+from more_server.narration.plan import Cutter, Passage, Plan, begin, model_of, numbered
 from more_server.narration.reading import read
 from more_server.narration.request import SpeechJob
 from more_server.settings import LimitSettings
@@ -124,7 +124,8 @@ async def _previewed(speaker: Speaker, body: bytes, chapter: int | None, limit: 
     asked = await asyncio.to_thread(_asked, body)
     document = await asyncio.to_thread(read, asked)
     chosen = _chosen(document, chapter)
-    pinned, cutter = await begin(speaker, asked, document)
+    pinned = await begin(speaker, asked, document)
+    cutter = Cutter(model_of(speaker, pinned), pinned)
     return await asyncio.to_thread(_shown, pinned, cutter, asked, document, chosen, limit)
 
 

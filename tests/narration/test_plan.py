@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from more_server.app import create_speaker
 from more_server.errors import BadInput, ModelNotFound, VoiceNotFound
 from more_server.narration.document import Chapter, Document
-from more_server.narration.plan import Plan, plan
+from more_server.narration.plan import Plan, begin, completed
 from more_server.narration.request import SpeechJob
 from more_server.settings import EngineSettings, Settings
 from more_server.speak import Speaker
@@ -52,6 +52,10 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speaker]:
     asyncio.run(made.start())
     yield made
     made.engine.stop()
+
+
+async def plan(speaker: Speaker, asked: SpeechJob, document: Document) -> Plan:
+    return await completed(speaker, await begin(speaker, asked, document), asked, document)
 
 
 def texts(planned: Plan) -> list[str]:
