@@ -41,7 +41,7 @@ WITHOUT_TORCH = ("scheduler", "slots", "sequence", "guards", "breaker")
 USERS_OF_COQUI = {"more_server/xtts/load.py", "more_server/xtts/torchaudio_shim.py"}
 READERS_OF_THE_ENVIRONMENT = {"more_server/settings.py"}
 # numpy is not here: it comes with more_server.speech, whose fields are arrays, and takes under 0.1 s.
-TOO_SLOW_FOR_HELP = ("torch", "av", "litestar", "TTS")
+TOO_SLOW_FOR_HELP = ("torch", "av", "litestar", "TTS", "dbos", "sqlalchemy", "lxml")
 
 FILE_LINES, FUNCTION_LINES, MOST_FUNCTION_LINES = 400, 60, 35
 
