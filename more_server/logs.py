@@ -46,6 +46,8 @@ def configure(level: str, style: str) -> None:
     )
     handler.addFilter(_is_news)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It tells each address that it asks, and that of a webhook may be what lets somebody in.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -29,7 +29,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def printed() -> str:
     asked = ("--streams", "2", "--codes", str(CODES), "--tokens", "20", "--repeats", "3")
-    done = bench("--random", "tiny", *asked, "--against", "coqui")
+    done = bench("--random", "tiny", *asked, "--against", "coqui", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -43,7 +43,7 @@ def found(printed: str) -> dict[str, Any]:
 def test_what_was_measured_is_said(found: dict[str, Any]) -> None:
     assert found["failures"] == {}
     assert found["model"] == "random-tiny"
-    assert found["options"] == {"streams": [1, 2], "codes": CODES, "tokens": 20, "repeats": 3}
+    assert found["options"] == {"streams": [1, 2], "codes": CODES, "tokens": 20, "repeats": 3, "jobs": 2}
     assert found["versions"]["more-server"] == metadata.version("more-server")
     assert found["versions"]["torch"] == metadata.version("torch")
     assert found["date"].endswith("+00:00")
@@ -99,6 +99,21 @@ def test_coqui_spoke_beside_it(found: dict[str, Any]) -> None:
     assert all(ratio > 0 for ratio in ratios.values())
 
 
+def test_a_job_spoke_what_the_batch_did_and_people_were_heard_beside_it(found: dict[str, Any]) -> None:
+    jobs = found["jobs"]
+    assert (jobs["passages"], jobs["pairs"], jobs["heard"]) == (2, 2, 6)
+    assert jobs["job_audio_s"] == pytest.approx(jobs["batch_audio_s"], rel=0.5)
+    assert len(jobs["ratio_of_each_pair"]) == 2
+    assert jobs["ratio"] == pytest.approx(jobs["job_audio_s_per_s"] / jobs["batch_audio_s_per_s"], rel=0.01)
+    assert jobs["ratio"] < jobs["ratio_at_work"]
+    assert jobs["before_it_speaks_s"] > 0
+    assert jobs["speaking_s"] > 0
+    assert jobs["encoding_s"] >= 0
+    beside, alone = jobs["first_audio_beside_ms_p50"], jobs["first_audio_alone_ms_p50"]
+    assert jobs["growth"] == pytest.approx(beside / alone, rel=0.01)
+    assert len(jobs["growth_of_each_pair"]) == 2
+
+
 def test_people_read_a_table(printed: str) -> None:
     *lines, _ = printed.splitlines()
     assert lines[0].startswith("random-tiny on ")
@@ -119,6 +134,7 @@ def test_people_read_a_table(printed: str) -> None:
         (["--precision", "int3"], "the engine cannot be set up so: "),
         (["--codes", "0"], "Must be >= 1"),
         (["--random", "huge"], "xtts-v2"),
+        (["--jobs", "3601"], "Must be <= 3600"),
         (["--against", "everyone"], "coqui"),
         (["--codes", "500"], "--codes 500: nano speaks at most 197 codes in one breath"),
         (["--random", "tiny", "--codes", "33", "--tokens", "90"], "--tokens 90: tiny reads at most 79 text tokens"),
@@ -144,6 +160,7 @@ def test_a_part_that_fails_is_named(tmp_path: Path) -> None:
         repeats=1,
         coqui=False,
         http=False,
+        jobs=0,
         json_only=True,
         engine=msgspec.to_builtins(EngineSettings(slots=1)),
     )

@@ -121,7 +121,7 @@ def shell(keyed: tuple[Server, str], tmp_path: Path) -> Shell:
 
 
 def test_from_the_order_to_the_files(shell: Shell) -> None:
-    asked = ("start", "book", "title=1 Chance", "seconds=1.2", "--document", "book.epub", "--watch")
+    asked = ("start", "book", "--watch", "title=1 Chance", "seconds=1.2", "--document", "book.epub")
     lines = shell.ok(*asked).splitlines()
     job_id = lines[-1].rpartition(" ")[2]
     assert any(line.startswith("writing 50 %") for line in lines)
@@ -136,6 +136,7 @@ def test_from_the_order_to_the_files(shell: Shell) -> None:
     content = (shell.folder / "book.epub").read_bytes()
     assert shell.ok("fetch", job_id, "chapters/1.txt", "-o", "one").splitlines()[-1] == "one/chapters/1.txt: 6 MB"
     assert (shell.folder / "one/chapters/1.txt").read_bytes() == content * 2
+    assert [path.name for path in (shell.folder / "one/chapters").iterdir()] == ["1.txt"]
     assert not (shell.folder / "one/chapters/0.txt").exists()
     assert "one/chapters/1.txt is here already" in shell.ok("fetch", job_id, "-o", "one")
     assert (shell.folder / "one/chapters/0.txt").read_bytes() == content
@@ -227,6 +228,15 @@ def test_cancel_and_resume(shell: Shell) -> None:
     assert "has succeeded" in shell.ok("resume", job_id, "--watch")
 
 
+def test_a_document_from_standard_input(shell: Shell) -> None:
+    with subprocess.Popen(["echo", "Hello."], stdout=subprocess.PIPE) as said:
+        assert said.stdout
+        asked = ("start", "book", "--document", "-", "chapters=1", "--watch")
+        starting = shell.process(*asked, stdin=said.stdout.fileno(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        told, _ = starting.communicate(timeout=60)
+    assert "has succeeded: chapters/0.txt" in told
+
+
 def test_a_failure_is_told(shell: Shell) -> None:
     asked = ("start", "book", "fails=true", "chapters=0", "--document", "book.epub", "--watch")
     status, _, errors = shell(*asked)
@@ -267,6 +277,7 @@ def read_until(master: int, words: str) -> str:
         (("start", "book", "document=x", "pages=3"), "there is no field pages; there are: chapters, "),
         (("start", "book", "document=x", "title=3"), "title: expected `str`"),
         (("start", "book", "--document", "no.epub"), "no.epub cannot be read"),
+        (("start", "book", "--document", os.devnull), "the document /dev/null is empty"),
         (("watch", "job_0"), "there is no job 'job_0'"),
         (("fetch", "../keys"), "there is no '/v1/jobs/../keys'"),
         (("list", "--limit", "0"), "limit is 1 to 100"),

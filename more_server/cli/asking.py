@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from more_server.errors import MoreError
+from more_server.errors import MoreError, Unavailable
 
 if TYPE_CHECKING:
     import httpx
@@ -18,7 +18,7 @@ SECONDS = 30.0
 
 
 class Away(MoreError):
-    """The server does not answer, or not to the end; it may be starting anew."""
+    """The server does not answer, or not to the end, or cannot yet; it may be starting anew."""
 
 
 @Parameter(name="*", group="The server")
@@ -90,7 +90,7 @@ class Server:
             raise self._stranger() from error
         if answer.status_code == 401:
             message += "; here it is given with --key or MORE_API_KEY"
-        raise MoreError(f"{self.url}: {message}")
+        raise (Away if answer.status_code == Unavailable.status else MoreError)(f"{self.url}: {message}")
 
     def _stranger(self) -> MoreError:
         return MoreError(f"what answers at {self.url} is no MORE server, or a proxy in front of it (--url, MORE_URL)")

@@ -16,6 +16,8 @@ from more_server.settings import EngineSettings, Settings, bundled_dir
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 MOST_STREAMS = 256
 """Of `engine.slots`."""
+LONGEST_JOB_SECONDS = 3600
+"""Some 700 passages; a preview shows at most 1000."""
 
 
 def bench(
@@ -30,6 +32,7 @@ def bench(
     device: str | None = None,
     repeats: Count = 8,
     http: bool | None = None,
+    jobs: Annotated[int, Parameter(validator=Number(gte=0, lte=LONGEST_JOB_SECONDS))] = 0,
     json_only: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Measure speed and memory on this machine: a table, then one line of JSON.
@@ -56,6 +59,8 @@ def bench(
         Runs with one stream; more streams are run less often, twice at least.
     http
         Also measure a server over HTTP; if not said: for a model yes, for random weights no.
+    jobs
+        Also measure a speech job of about so many seconds of audio, and what a listener notices of one.
     json_only
         No table, only the line of JSON.
     """
@@ -74,6 +79,7 @@ def bench(
         "repeats": repeats,
         "coqui": against == "coqui",
         "http": not random if http is None else http,
+        "jobs": jobs,
         "json_only": json_only,
         "engine": _engine(loaded.engine, counts[-1], precision, device),
     }

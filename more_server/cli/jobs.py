@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 JOBS = "/v1/jobs"
-RETRIES, RETRY_SECONDS = 15, 2.0
-"""While the server starts anew, whoever watches tries again."""
+RETRIES, RETRY_SECONDS = 60, 2.0
+"""While the server starts anew, which a large model makes long, whoever watches tries again."""
 HERE = Server()
 
 app = App(name="jobs", help="Long speech and training in a running server.", help_format="plaintext")
@@ -78,10 +78,9 @@ def show(job: str, /, *, server: Server = HERE) -> None:
 @app.command
 def start(
     kind: str,
-    fields: list[str] | None = None,
     /,
-    *,
-    document: str = "",
+    *fields: str,
+    document: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
     webhook: str = "",
     watch: bool = False,
     server: Server = HERE,
@@ -103,9 +102,12 @@ def start(
     server
         Where it is, and who asks.
     """
-    asked = dict(_field(one) for one in fields or [])
+    asked = dict(_field(one) for one in fields)
     if document:
-        asked["document"] = base64.b64encode(_content(document)).decode()
+        content = _content(document)
+        if not content:
+            raise BadInput(f"the document {document} is empty")
+        asked["document"] = base64.b64encode(content).decode()
     asked["kind"] = kind
     if webhook:
         asked["webhook"] = {"url": webhook}
@@ -229,7 +231,9 @@ def _fetch(server: Server, result: dict[str, Any], into: Path) -> None:
         def show(_what: str, done: int, total: int) -> None:
             bars.update(task, completed=done, total=total)
 
-        got = Download(client, address, path, size=result["bytes"], on_progress=show).fetch()
+        download = Download(client, address, path, size=result["bytes"], on_progress=show)
+        got = download.fetch()
+        download.tidy()
     console().print(f"{path}: {size(got.size)}")
 
 

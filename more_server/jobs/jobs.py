@@ -165,7 +165,8 @@ class Jobs:
 
     async def _conflict(self, job_id: str, rule: str) -> Conflict:
         _, place = await self._place(job_id)
-        state = place.job.status if place.worker is None else f"{place.job.status} and still stopping"
+        stops = place.worker is not None and place.job.status in ENDED
+        state = f"{place.job.status} and still stopping" if stops else place.job.status
         return Conflict(f"the job {job_id} is {state}: {rule}")
 
     async def _left(self, job_id: str) -> "Backend":

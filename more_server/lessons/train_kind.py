@@ -2,7 +2,7 @@
 
 The job's folder:
 recipe.json     settings of the recipe, as they were asked for
-run/            the training: checkpoints, samples/step-00000120/1.wav, curves.csv, curves.svg, evaluation/
+run/            the training: samples/step-00000120/1.wav, curves.csv, curves.svg, evaluation/; checkpoints to its end
 *.log           what the processes said
 """
 
@@ -27,7 +27,7 @@ from more_server.models import find_model
 from more_server.settings import Settings
 from more_server.speak import Speaker
 
-RECIPE, RUN = "recipe.json", "run"
+RECIPE, RUN, CHECKPOINTS = "recipe.json", "run", "checkpoints"
 RESERVE_BYTES = 100_000_000
 """A disk filled to its last byte stops everything else on the machine."""
 TRAINING = {True: (0.0, 85.0), False: (0.0, 97.0)}
@@ -119,6 +119,8 @@ class TrainKind(Kind[TrainJob]):
             refused = await load_beside(self._speaker.fleet, model)
             about |= {"loaded": not refused, **({"note": f"not loaded: {refused}"} if refused else {})}
         await work.tell("done", 100, 100, about)
+        # Of XTTS-v2 gigabytes each, which nobody goes on from any more.
+        await asyncio.to_thread(shutil.rmtree, work.folder / RUN / CHECKPOINTS, ignore_errors=True)
 
     async def _train(self, asked: TrainJob, work: Work, room: Room, outcome: Outcome) -> Trained:
         if not await asyncio.to_thread((work.folder / RUN).exists):

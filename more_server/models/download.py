@@ -97,6 +97,10 @@ class Download:
         checked: VerifiedBy = "manifest" if self._sha256 else "server" if offer.sha256 else "nothing"
         return Fetched(self._path.stat().st_size, found, checked)
 
+    def tidy(self) -> None:
+        """Remove what lies beside a file that is here, whole; the next fetch begins anew."""
+        self._note.unlink(missing_ok=True)
+
     def _complete(self) -> None:
         import httpx
 

@@ -1,6 +1,7 @@
 """EPUB 2 and 3: the pages of the spine in order, as chapters by the table of contents."""
 
 import posixpath
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -93,17 +94,19 @@ class _Book:
         """Titles and paragraphs, in reading order; what stands before the first chapter of a page belongs to the last
         one of the page before."""
         unread = self._unread()
-        paths = [path for path in self._spine() if path not in unread]
-        marks = [mark for mark in self._marks() if mark.path in paths]
+        marks: dict[str, list[Mark]] = {path: [] for path in self._spine() if path not in unread}
+        for mark in self._marks():
+            if mark.path in marks:
+                marks[mark.path].append(mark)
+        is_listed = any(marks.values())
         parts: list[tuple[str, list[str]]] = [("", [])]
-        for path in dict.fromkeys(paths):
+        for path, inside in marks.items():
             read = page(parsed(self._archive.read(path), path))
             # Without a table of contents, each page is a chapter.
-            starts = _starts(read, [mark for mark in marks if mark.path == path])
-            starts = starts if marks else [(0, "".join(read.headings[:1]))]
+            starts = deque(_starts(read, inside) if is_listed else [(0, "".join(read.headings[:1]))])
             for number, paragraph in enumerate(read.paragraphs):
                 while starts and starts[0][0] <= number:
-                    parts.append((starts.pop(0)[1], []))
+                    parts.append((starts.popleft()[1], []))
                 parts[-1][1].append(paragraph)
             parts += [(title, []) for _, title in starts]
         return parts

@@ -33,7 +33,8 @@ def read(text: str) -> Document:
     told = _front_matter(tokens)
     titles = [paragraph for level, paragraph in _paragraphs(tokens) if level == "h1"]
     return Document(
-        title=told.get("title") or (titles[0] if titles else ""),
+        # Where there are several, each is a chapter's.
+        title=told.get("title") or (titles[0] if len(titles) == 1 else ""),
         author=told.get("author", ""),
         language=told.get("language") or told.get("lang", ""),
         chapters=assembled(parts),

@@ -1,7 +1,7 @@
 """Every JSON shape that crosses the wire, and how a body is read."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -270,7 +270,7 @@ def decode(body: bytes, kind: type[Body]) -> Body:
         return msgspec.json.decode(SURROGATES.sub(_paired, body), type=kind, strict=False)
     except msgspec.ValidationError as error:
         message, param = _explain(str(error), getattr(kind, "__struct_encode_fields__", ()))
-        raise BadInput(message, param=param) from error
+        raise BadInput(message + _choices(message, param, kind), param=param) from error
     except msgspec.DecodeError as error:
         raise BadInput(f"the body is not valid JSON: {error}") from error
     except RecursionError as error:
@@ -298,6 +298,27 @@ def _explain(message: str, fields: Iterable[str]) -> tuple[str, str | None]:
     if not field:
         return f"the body must be a JSON object: {what[0].lower()}{what[1:]}", None
     return f"{field}: {what[0].lower()}{what[1:]}", field.partition(".")[0].partition("[")[0]
+
+
+def _choices(message: str, param: str | None, kind: Any) -> str:
+    """What a field of the body may be, where it is one of several words; msgspec does not say which."""
+    shape = msgspec.inspect.type_info(kind)
+    if "invalid enum value" not in message or not isinstance(shape, msgspec.inspect.StructType):
+        return ""
+    fields = [field.type for field in shape.fields if field.encode_name == param]
+    words = {word for field in fields for word in _words(field)}
+    return f"; allowed are {allowed(words)}" if words else ""
+
+
+def _words(shape: msgspec.inspect.Type) -> Iterator[str]:
+    """The words of a choice, also of one in a list or beside null."""
+    if isinstance(shape, msgspec.inspect.LiteralType):
+        yield from map(str, shape.values)
+    elif isinstance(shape, msgspec.inspect.UnionType):
+        for one in shape.types:
+            yield from _words(one)
+    elif isinstance(shape, msgspec.inspect.VarTupleType | msgspec.inspect.ListType):
+        yield from _words(shape.item_type)
 
 
 def encode(value: Any) -> bytes:

@@ -33,8 +33,8 @@ async def _measure(url: str, port: int) -> dict[str, Any]:
         socket = await stack.enter_async_context(connect(f"ws{url.removeprefix('http')}/v1/audio/speech/stream"))
         wyoming = await stack.enter_async_context(AsyncTcpClient("127.0.0.1", port, 10, 600))
         doors: dict[str, Door] = {
-            "http": lambda seed: _http(http, seed, "audio"),
-            "sse": lambda seed: _http(http, seed, "sse"),
+            "http": lambda seed: first_audio(http, seed),
+            "sse": lambda seed: first_audio(http, seed, "sse"),
             "websocket": lambda seed: _socket(socket, seed),
             "wyoming": lambda _: _wyoming(wyoming),
         }
@@ -57,7 +57,8 @@ async def _measure(url: str, port: int) -> dict[str, Any]:
     }
 
 
-async def _http(client: httpx.AsyncClient, seed: int, stream_format: str) -> float:
+async def first_audio(client: httpx.AsyncClient, seed: int, stream_format: str = "audio") -> float:
+    """Seconds to the first audio of ten words over HTTP, all of which are listened to."""
     asked = {"input": TEXT, "response_format": "pcm", "seed": seed, "stream_format": stream_format}
     began, first = time.perf_counter(), 0.0
     async with client.stream("POST", "/v1/audio/speech", json=asked) as response:
@@ -103,7 +104,7 @@ async def _describes(http: httpx.AsyncClient, port: int) -> list[float]:
 
 @asynccontextmanager
 async def _saturated(http: httpx.AsyncClient) -> AsyncIterator[None]:
-    slots = (await _gauges(http))["xtts_slots"]
+    slots = (await gauges(http))["xtts_slots"]
 
     async def listen() -> None:
         async with http.stream("POST", "/v1/audio/speech", json={"input": LONG, "response_format": "pcm"}) as response:
@@ -112,7 +113,7 @@ async def _saturated(http: httpx.AsyncClient) -> AsyncIterator[None]:
 
     listeners = [asyncio.create_task(listen()) for _ in range(round(slots) + 4)]
     try:
-        while (await _gauges(http))["xtts_slots_in_use"] < slots:
+        while (await gauges(http))["xtts_slots_in_use"] < slots:
             pass  # the question itself takes its time
         yield
     finally:
@@ -121,6 +122,7 @@ async def _saturated(http: httpx.AsyncClient) -> AsyncIterator[None]:
         await asyncio.gather(*listeners, return_exceptions=True)
 
 
-async def _gauges(http: httpx.AsyncClient) -> dict[str, float]:
+async def gauges(http: httpx.AsyncClient) -> dict[str, float]:
+    """What the server's metrics say."""
     lines = (await http.get("/metrics")).text.splitlines()
     return {name: float(value) for name, _, value in (line.partition(" ") for line in lines if line[0] != "#")}

@@ -22,6 +22,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Runs with one stream."""
     coqui: bool
     http: bool
+    jobs: int
+    """Seconds of audio of a speech job; 0: none."""
     json_only: bool
     engine: dict[str, Any]
     """EngineSettings."""

@@ -23,6 +23,8 @@ def show(found: dict[str, Any]) -> None:
     if found["http"]:
         tables += [("Over HTTP, one request at a time", _http(found["http"]))]
         tables += [("First audio of ten words by front door", _doors(found["http"]["doors"]))]
+    if found["jobs"]:
+        tables += [("A speech job on an idle server, and a person beside one", _jobs(found["jobs"]))]
     for title, table in tables:
         out.print(f"\n{title}", style="bold")
         out.print(table)
@@ -147,6 +149,29 @@ def _doors(doors: dict[str, Any]) -> Table:
         made.add_row(name, _ms(first), "" if more is None else f"{more:+.1f} ms")
     made.add_row("describe, all slots in use", _ms(doors["describe_ms_p50"]), f"p95 {_ms(doors['describe_ms_p95'])}")
     return made
+
+
+def _jobs(jobs: dict[str, Any]) -> Table:
+    made = _table("", "batch", "job", "ratio", "pair by pair")
+    batch, job = (f"{jobs[f'{one}_audio_s_per_s']:.2f} s/s" for one in ("batch", "job"))
+    made.add_row("audio made, all in", batch, job, f"{jobs['ratio']:.3f}", _each(jobs["ratio_of_each_pair"]))
+    at_work = f"{jobs['job_at_work_audio_s_per_s']:.2f} s/s"
+    made.add_row("  without queue and news", "", at_work, f"{jobs['ratio_at_work']:.3f}", "")
+    made.add_row("  before it speaks", "", _ms(1000 * jobs["before_it_speaks_s"]), "", "")
+    made.add_row("  speaking", "", f"{jobs['speaking_s']:.1f} s", "", "")
+    made.add_row("  encoding", "", _ms(1000 * jobs["encoding_s"]), "", "")
+    made.add_row("  until its end is heard", "", _ms(1000 * jobs["end_heard_s"]), "", "")
+    made.add_row("", "alone", "beside", "growth", "")
+    alone, beside = (_ms(jobs[f"first_audio_{one}_ms_p50"]) for one in ("alone", "beside"))
+    made.add_row("first audio p50", alone, beside, f"{jobs['growth']:.3f}", _each(jobs["growth_of_each_pair"]))
+    alone, beside = (_ms(jobs[f"first_audio_{one}_ms_p95"]) for one in ("alone", "beside"))
+    made.add_row("first audio p95", alone, beside, "", "")
+    made.add_row("busy with other work", _cores(jobs), "", "", "")
+    return made
+
+
+def _each(ratios: list[float]) -> str:
+    return " ".join(f"{ratio:.2f}" for ratio in ratios)
 
 
 def _chains(chains: dict[str, Any]) -> Table:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from more_server.xtts.config import read_config
-from tests.bench import ours, post, served, theirs
+from tests.bench import jobs, ours, post, served, theirs
 from tests.bench.machine import OtherWork, PartFailed, describe, in_a_process, usable_cores, versions
 from tests.bench.options import Options
 from tests.bench.report import show
@@ -59,6 +59,7 @@ def measure(options: Options, data_dir: Path) -> dict[str, Any]:
     coqui = part("coqui", options.coqui, lambda: in_a_process(theirs.measure, *arguments))
     chains = part("post-processors", True, lambda: in_a_process(post.measure, data_dir))
     http = part("http", options.http, lambda: served.measure(data_dir, folder.name, device, precision))
+    job = part("jobs", options.jobs > 0, lambda: jobs.measure(data_dir, folder.name, options))
     # Once more, as others may have used the memory a moment ago: the faster of both is nearer to what it can.
     again = in_a_process(describe, device, threads)
     machine["read_gb_per_s"] = max(machine["read_gb_per_s"], again["read_gb_per_s"])
@@ -70,7 +71,7 @@ def measure(options: Options, data_dir: Path) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": folder.name,
-        "options": {name: getattr(options, name) for name in ("streams", "codes", "tokens", "repeats")},
+        "options": {name: getattr(options, name) for name in ("streams", "codes", "tokens", "repeats", "jobs")},
         "machine": machine,
         "versions": versions(),
         "engine": engine,
@@ -78,6 +79,7 @@ def measure(options: Options, data_dir: Path) -> dict[str, Any]:
         "post_processors": chains,
         "ratios": _ratios(engine, coqui) if engine and coqui else None,
         "http": http,
+        "jobs": job,
         "failures": failures,
     }
 

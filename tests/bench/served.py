@@ -26,20 +26,13 @@ FEWEST_REQUESTS, ENOUGH_SECONDS = 5, 30.0
 
 def measure(data_dir: Path, model: str, device: str, precision: str) -> dict[str, object]:
     """Start, first audio and real-time factor of a server with this model, found in the data directory or bundled."""
-    environment = os.environ | {
-        "MORE_DATA_DIR": str(data_dir),
-        "MORE_MODEL": model,
-        "MORE_ENGINE__DEVICE": device,
-        "MORE_ENGINE__PRECISION": precision,
-        "MORE_LOG_LEVEL": "error",
-        # Else other voices are worked out while the first requests are measured.
-        "MORE_PREPARE_VOICES": "false",
-        "MORE_PLUGINS__MORE_WYOMING__PORT": str(port := free_port()),
+    asked = environment(data_dir, model, device, precision) | {
+        "MORE_PLUGINS__MORE_WYOMING__PORT": str(port := free_port())
     }
     print("· server: start, short texts, a long one, its front doors", file=sys.stderr, flush=True)
-    with _server(environment):
+    with server(asked):
         pass  # the first start fills the caches of the disk and of the voice's latents
-    with _server(environment) as (client, ready, pid):
+    with server(asked) as (client, ready, pid):
         _speak(client, TEN_WORDS, seed=0)
         runs = list(_short_texts(client))
         firsts = [first for first, _, _ in runs]
@@ -65,8 +58,21 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def environment(data_dir: Path, model: str, device: str, precision: str) -> dict[str, str]:
+    """Of a server that is measured."""
+    return os.environ | {
+        "MORE_DATA_DIR": str(data_dir),
+        "MORE_MODEL": model,
+        "MORE_ENGINE__DEVICE": device,
+        "MORE_ENGINE__PRECISION": precision,
+        "MORE_LOG_LEVEL": "error",
+        # Else other voices are worked out while the first requests are measured.
+        "MORE_PREPARE_VOICES": "false",
+    }
+
+
 @contextmanager
-def _server(environment: dict[str, str]) -> Iterator[tuple[httpx.Client, float, int]]:
+def server(environment: dict[str, str]) -> Iterator[tuple[httpx.Client, float, int]]:
     """A `more-server serve` process: its client, seconds from start to ready, its process id."""
     command = [sys.executable, "-m", "more_server.cli", "serve", "--port", "0"]
     started = time.perf_counter()

@@ -107,7 +107,7 @@ async def test_cancel_while_queued_and_in_a_step_then_resume(make_jobs: MakeJobs
     folder = await running(jobs, job, "begun 1")
     assert (await jobs.cancel(waits.id)).status == "cancelled"
     for forbidden in (jobs.resume, jobs.delete):
-        with pytest.raises(Conflict, match="running"):
+        with pytest.raises(Conflict, match="running: only"):
             await forbidden(job.id)
     began = time.monotonic()
     assert (await jobs.cancel(job.id)).status == "cancelled"

@@ -228,6 +228,7 @@ async def test_a_dataset_becomes_a_model_that_speaks(speaker: Speaker, work: Fak
     assert not info.problem
     assert info.trainable
     assert tomllib.loads((info.path / "provenance.toml").read_text())["job"] == work.id
+    assert not (work.folder / "run" / "checkpoints").exists()
     after = await spoken(speaker, "anna")
     assert after
     assert after != before == await spoken(speaker, "tiny")

@@ -167,6 +167,7 @@ def test_the_format_can_be_named() -> None:
     assert text("*One*\n\ntwo") == [("", ["*One*", "two"])]
     assert text("*One*\n\ntwo", document_format="markdown") == [("", ["One", "two"])]
     assert read(job(b"# One\n\ntwo")).title == "One"
+    assert read(job(b"# One\n\ntwo\n\n# Three\n\nfour")).title == ""
     assert "deep" in text("# Deep\n\n" + "<div>" * 600 + "deep")[0][1][1]
     assert text("# Book\n\n## One\n\ntwo") == [("One", ["Book", "One", "two"])]
 

@@ -183,7 +183,7 @@ def test_pages(http: httpx.Client) -> None:
         ("limit=x", 400, "limit", "limit"),
         ("status=done", 400, "status", "cancelled, failed, queued, running, succeeded"),
         ("kind=book", 400, "kind", "other, toy"),
-        ("after=job_0", 404, "job_id", "job_0"),
+        ("after=job_0", 404, "after", "job_0"),
     ],
 )
 def test_a_list_that_cannot_be(http: httpx.Client, query: str, status: int, param: str, says: str) -> None:
@@ -215,7 +215,8 @@ def test_who_leaves_is_watched_for_no_more(server: Server, http: httpx.Client, m
 
 
 def test_a_failure_is_told(server: Server, http: httpx.Client) -> None:
-    (server.settings.jobs_dir / "broken").write_text("")
+    server.settings.jobs_dir.mkdir(parents=True, exist_ok=True)
+    (server.settings.jobs_dir / "broken").write_text("bug")
     job = events(http, order(http, fails={"run": "broken"})["id"])[-1][1]
     assert job["status"] == "failed"
     assert job["error"] == {"code": "server_error", "message": "the job failed: RuntimeError: broken", "param": None}

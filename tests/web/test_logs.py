@@ -167,3 +167,10 @@ def test_http_1_0_is_answered_whole_or_not_at_all(start: Start, log: Log, failin
         assert b" 500 " in head
         assert json.loads(content)["error"]["code"] == "server_error"
         assert [line["outcome"] for line in log.speech(2)] == ["ok", "server_error"]
+
+
+def test_addresses_of_webhooks_are_not_told(log: Log) -> None:
+    log.configure("json")
+    with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(204))) as client:
+        client.post("https://hooks.example/T0/secret")
+    assert log.stream.getvalue() == ""
