@@ -1,7 +1,9 @@
 """espeak-ng in memory: synthetic readings for tests to compare with. Its library is a test dependency alone (GPL)."""
 
 import ctypes
+import shutil
 from functools import cache
+from tempfile import TemporaryDirectory
 
 import espeakng_loader
 import numpy as np
@@ -14,10 +16,12 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Espeak:
-    """The library, which keeps its state in one place per process."""
+    """The library, with a state of its own."""
 
     def __init__(self) -> None:
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        # A copy is loaded apart: the same file is one library in this process, whose callback training's own would take.
+        with TemporaryDirectory() as folder:
+            self._library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), folder))
         rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
         assert rate == SAMPLE_RATE
         self._pieces: list[np.ndarray] = []

@@ -64,9 +64,6 @@ def bench(
     json_only
         No table, only the line of JSON.
     """
-    script = bundled_dir() / "tests" / "bench" / "bench.py"
-    if not script.is_file():
-        raise SettingsError("the benchmark is part of the source checkout (tests/bench); clone it and run it there")
     if model and random:
         raise BadInput("--model and --random exclude each other: weights are those of a model, or random")
     loaded, counts = settings(), _counts(streams)
@@ -83,7 +80,14 @@ def bench(
         "json_only": json_only,
         "engine": _engine(loaded.engine, counts[-1], precision, device),
     }
-    sys.exit(subprocess.call([sys.executable, str(script), json.dumps(options)]))  # noqa: S603 - our own file
+    sys.exit(subprocess.call([sys.executable, str(_script()), json.dumps(options)]))  # noqa: S603 - our own file
+
+
+def _script() -> Path:
+    script = bundled_dir() / "tests" / "bench" / "bench.py"
+    if not script.is_file():
+        raise SettingsError("the benchmark is part of the source checkout (tests/bench); clone it and run it there")
+    return script
 
 
 def _counts(streams: str) -> list[int]:

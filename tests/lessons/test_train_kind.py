@@ -90,8 +90,9 @@ async def spoken(speaker: Speaker, model: str, text: str = "A cat sat on the wal
 
 
 def children() -> list[int]:
-    """Processes that this one has started and that still run."""
-    return [int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
+    """Trainings that this process has started and that still run."""
+    started = [pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()]
+    return [int(pid) for pid in started if b"more_train" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def steps(work: FakeWork, kind: str = "train") -> list[int]:
