@@ -19,7 +19,7 @@ class Espeak:
     """The library, with a state of its own."""
 
     def __init__(self) -> None:
-        # A copy is loaded apart: the same file is one library in this process, whose callback training's own would take.
+        # Loaded apart: the same file is one library in a process, and training would put its callback there.
         with TemporaryDirectory() as folder:
             self._library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), folder))
         rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)

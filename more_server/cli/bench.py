@@ -77,8 +77,7 @@ def bench(
         "coqui": against == "coqui",
         "http": not random if http is None else http,
         "jobs": jobs,
-        "json_only": json_only,
-        "engine": _engine(loaded.engine, counts[-1], precision, device),
+        **{"json_only": json_only, "engine": _engine(loaded.engine, counts[-1], precision, device)},
     }
     sys.exit(subprocess.call([sys.executable, str(_script()), json.dumps(options)]))  # noqa: S603 - our own file
 
