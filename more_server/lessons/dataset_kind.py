@@ -97,7 +97,9 @@ class DatasetKind(Kind[DatasetJob]):
         try:
             await asyncio.to_thread(self._datasets.check_free, asked.name, work.id)
             made = await work.step("build", partial(self._build, asked, work), Made)
-        except MoreError:
+        except MoreError as error:
+            if error.param == "source":  # as the command calls what it reads
+                error.param = "uploads"
             await self._report(work)
             raise
         await work.step("place", partial(asyncio.to_thread, self._place, asked, work.folder, work.id), str)

@@ -158,9 +158,7 @@ async def completed(speaker: Speaker, pinned: Plan, asked: SpeechJob, document: 
     # One at a time: the job may have been cancelled meanwhile.
     cut = [(chapter.title, await asyncio.to_thread(cutter.cut, chapter)) for chapter in document.chapters]
     chapters = [(title, cuts) for title, cuts in cut if cuts]
-    passages = numbered((cuts for _, cuts in chapters), asked, pinned.seed)
-    # Behind the last one nothing comes.
-    passages[-1] = msgspec.structs.replace(passages[-1], pause_seconds=0.0)
+    passages = numbered((cuts for _, cuts in chapters), asked, pinned.seed, ends=True)
     return msgspec.structs.replace(pinned, chapters=tuple(title for title, _ in chapters), passages=tuple(passages))
 
 
@@ -175,8 +173,8 @@ def model_of(speaker: Speaker, pinned: Plan) -> LoadedModel:
         ) from error
 
 
-def numbered(chapters: Iterable[Sequence[Cut]], asked: SpeechJob, seed: int) -> list[Passage]:
-    """The cuts of chapters as passages, with the pauses between them."""
+def numbered(chapters: Iterable[Sequence[Cut]], asked: SpeechJob, seed: int, *, ends: bool) -> list[Passage]:
+    """The cuts of chapters as passages, with the pauses between them; ends: nothing comes behind the last one."""
     passages: list[Passage] = []
     for chapter, cuts in enumerate(chapters):
         for cut, following in zip_longest(cuts, cuts[1:]):
@@ -192,6 +190,8 @@ def numbered(chapters: Iterable[Sequence[Cut]], asked: SpeechJob, seed: int) -> 
                     seed=_seed(seed, len(passages)),
                 )
             )
+    if ends and passages:
+        passages[-1] = msgspec.structs.replace(passages[-1], pause_seconds=0.0)
     return passages
 
 

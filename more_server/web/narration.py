@@ -159,7 +159,8 @@ def _shown(
         left = limit - len(shown)
         # One more: whether the last one goes on is told by what follows it.
         cuts = list(islice(cutter.cuts(chapter), left + 1))
-        passages = numbered([cuts], asked, pinned.seed)[:left]
+        ends = number == len(document.chapters) and len(cuts) <= left
+        passages = numbered([cuts], asked, pinned.seed, ends=ends)[:left]
         complete &= len(cuts) <= left
         shown += passages
         chapters.append(_chapter(number, chapter, [_passage(pinned, passage) for passage in passages]))

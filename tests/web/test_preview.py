@@ -73,6 +73,7 @@ def test_a_preview(server: Server) -> None:
         ),
     ]
     assert [one["pause_seconds"] for one in passages[:4]] == [0.5, 0.75, 1.5, 0.75]
+    assert passages[-1]["pause_seconds"] == 0
     assert told["seconds"] == pytest.approx(sum(one["seconds"] + one["pause_seconds"] for one in passages))
     assert 5 < told["seconds"] < 40
     assert files(server.settings.data_dir) == before
