@@ -53,7 +53,7 @@ class Stranger:
 
     def run(self, script: str, folder: Path | None = None) -> str:
         """Standard output of shell commands, of which none fails."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MORE_", "PIP_", "PYTHON"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MORE_", "PIP_", "PYT"))}
         own = {
             "PATH": f"{self._prefix}/bin:{os.environ['PATH']}",
             "MORE_DATA_DIR": str(self.folder / "data"),
