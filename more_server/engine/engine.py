@@ -39,10 +39,10 @@ RESTING_RETRY_SECONDS = 60.0
 """A training takes longer; clients honour no more."""
 DRAIN_SECONDS = 0.05
 """How often an engine that is to rest is asked whether it still speaks."""
-ALONE_JOB_ROWS = 2
+ALONE_JOB_ROWS = 3
 """Rows of jobs in one turn where they gain nothing from company but the draw: nano in fp32 takes 4 ms a row and 1 ms
-for all draws. With seven of them a person waited for 30 ms; with three first audio grew by a fifth; with one a job took
-14 % more time."""
+for all draws. With seven of them a person waited for 30 ms; with three first audio grows by a sixth; with two a job
+takes 4 % more time, with one 14 %."""
 CPU_PROMPTS, GPU_PROMPTS = 1, 8
 """Prompts read in one turn. One of 60 tokens takes two cores 0.1 s with XTTS-v2, in which all others wait; eight of
 them in one pass took 1.4 s."""

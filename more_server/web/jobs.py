@@ -1,7 +1,7 @@
 """Durable jobs: `/v1/jobs`. What a key may do with a job, its kind says."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Literal, get_args
 from urllib.parse import quote
@@ -106,8 +106,8 @@ def job_item(job: Job) -> JobItem:
     return JobItem(**same, webhook=webhook, results=[_result_item(job.id, one) for one in job.results])
 
 
-def routes(limits: LimitSettings) -> list[Any]:
-    """HANDLERS for an application; the one that takes jobs may be sent more than the others."""
+def taking(handlers: Sequence[Any], limits: LimitSettings) -> Router:
+    """Handlers that may be sent as much as a job may have: a book."""
 
     def too_large(request: Asked, error: HTTPException) -> Response[bytes]:
         if error.status_code != TooLarge.status:
@@ -116,13 +116,17 @@ def routes(limits: LimitSettings) -> list[Any]:
             request, TooLarge(f"the body is larger than {limits.job_bytes} bytes (limits.job_bytes)")
         )
 
-    taking = Router(
+    return Router(
         path="/",
-        route_handlers=list(TAKING),
+        route_handlers=list(handlers),
         request_max_body_size=limits.job_bytes,
         exception_handlers={HTTPException: too_large},
     )
-    return [*OTHERS, taking]
+
+
+def routes(limits: LimitSettings) -> list[Any]:
+    """HANDLERS for an application; the one that takes jobs may be sent more than the others."""
+    return [*OTHERS, taking(TAKING, limits)]
 
 
 @post("/v1/jobs", opt=JOBS)

@@ -5,12 +5,11 @@ from itertools import islice
 from typing import Any, Literal
 
 import msgspec
-from litestar import Request, Response, Router, post
+from litestar import Request, Response, post
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException
 from litestar.params import FromQuery
 
-from more_server.errors import BadInput, TooLarge
+from more_server.errors import BadInput
 from more_server.leaving import CLIENT_LEFT, unless_gone
 from more_server.narration.document import Chapter, Document
 from more_server.narration.plan import Cutter, Passage, Plan, begin, model_of, numbered
@@ -20,7 +19,7 @@ from more_server.settings import LimitSettings
 from more_server.speak import Speaker
 from more_server.web import wire
 from more_server.web.admin import answer
-from more_server.web.errors import handle_http_error, handle_more_error
+from more_server.web.jobs import taking
 
 KIND = "speech"
 MOST_SHOWN = 1000
@@ -79,22 +78,7 @@ class Preview(msgspec.Struct, kw_only=True):
 
 def routes(limits: LimitSettings) -> list[Any]:
     """HANDLERS for an application; it may be sent as much as what takes jobs."""
-
-    def too_large(request: Asked, error: HTTPException) -> Response[bytes]:
-        if error.status_code != TooLarge.status:
-            return handle_http_error(request, error)
-        return handle_more_error(
-            request, TooLarge(f"the body is larger than {limits.job_bytes} bytes (limits.job_bytes)")
-        )
-
-    return [
-        Router(
-            path="/",
-            route_handlers=list(HANDLERS),
-            request_max_body_size=limits.job_bytes,
-            exception_handlers={HTTPException: too_large},
-        )
-    ]
+    return [taking(HANDLERS, limits)]
 
 
 @post("/v1/jobs/preview", status_code=200, opt={"scope": KIND})
