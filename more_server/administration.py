@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 import structlog
 
 from more_server.audit import Actor, AuditLog
-from more_server.errors import BadInput, ModelError, MoreError, SettingsError
+from more_server.errors import BadInput, ModelError, SettingsError
 from more_server.registry import Row, Snapshot
 from more_server.settings import Loaded, reloaded
 from more_server.speak import Speaker
 from more_server.speech import Profile
+from more_server.threads import in_threads
 
 Result = TypeVar("Result")
 
@@ -128,18 +129,12 @@ class Administration:
     ) -> None:
         """Work of the event loop, on record; the log is written off it."""
         try:
-            await asyncio.to_thread(self._audit.record, actor, action, name, changes)
-        except BaseException:
-            work.close()
-            raise
-        try:
-            await work
+            async with in_threads(self._audit.change(actor, action, name, changes)):
+                await work
         except (ModelError, SettingsError) as error:
-            await asyncio.to_thread(self._audit.record, actor, action, name, changes, f"failed: {error.message}")
             raise BadInput(error.message, param="model") from error
-        except MoreError as error:
-            await asyncio.to_thread(self._audit.record, actor, action, name, changes, f"failed: {error.message}")
-            raise
+        finally:
+            work.close()  # where it was not begun
 
     async def _recorded_alone(
         self, actor: Actor, action: str, target: str, changes: Mapping[str, Any], work: Callable[[], Result]

@@ -3,9 +3,11 @@
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 import uvicorn
 from litestar import Litestar, Request, Response, Router
 from litestar.config.cors import CORSConfig
@@ -14,10 +16,12 @@ from litestar.exceptions import HTTPException
 from litestar.types import Receive, Scope, Send
 
 from more_server.administration import Administration
-from more_server.audit import AuditLog
+from more_server.audit import COMMAND_LINE, AuditLog
 from more_server.engine.engine import LOADING_RETRY_SECONDS
-from more_server.errors import ModelLoading, MoreError, NotAuthenticated, PluginFailure
+from more_server.errors import ModelLoading, MoreError, NotAuthenticated, PluginFailure, Unavailable
+from more_server.files import sweep, sweep_all
 from more_server.fleet import Fleet
+from more_server.graceful import GracefulServer
 from more_server.jobs.jobs import Jobs
 from more_server.jobs.kinds import Kind
 from more_server.jobs.webhooks import Webhooks
@@ -25,8 +29,10 @@ from more_server.keys import KeyRing
 from more_server.lessons.dataset_kind import DatasetKind
 from more_server.lessons.train_kind import TrainKind
 from more_server.lessons.uploads import keep_swept
+from more_server.models import set_damaged_choice_aside
 from more_server.narration.kind import SpeechKind
-from more_server.registry import Registry, Snapshot
+from more_server.profiles import set_damaged_profiles_aside
+from more_server.registry import Registry, Snapshot, set_damaged_choices_aside
 from more_server.services import Services
 from more_server.settings import Loaded, Settings
 from more_server.speak import Speaker
@@ -42,6 +48,7 @@ from more_server.web import (
     metrics,
     models,
     narration,
+    openapi,
     plugins,
     profiles,
     resumable,
@@ -50,7 +57,9 @@ from more_server.web import (
     voices,
 )
 from more_server.web.access import Access, handle_not_authenticated
+from more_server.web.bounds import NEVER, Bodies, Doors
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error
+from more_server.web.headers import add_security_headers
 from more_server.web.ranges import HEAD
 
 HANDLERS = (
@@ -64,7 +73,9 @@ HANDLERS = (
     *jobs.HANDLERS,
     health.live,
     health.ready,
+    health.detail,
     metrics.metrics,
+    *openapi.HANDLERS,
     plugins.list_plugins,
     plugins.get_plugin,
     plugins.enable_plugin,
@@ -97,11 +108,18 @@ EXPOSED_HEADERS = (
     *resumable.EXPOSED,
 )
 """What a page may read of an answer, beside what any page may."""
+WORK_THREADS = 64
+log = structlog.get_logger("more_server.app")
 KindsOfJobs = Callable[[Speaker], Sequence[Kind[Any]]]
 
 
 def create_speaker(settings: Settings) -> Speaker:
-    """A speaker whose engine has not been started. Raises ModelError, ModelNotFound and SettingsError."""
+    """A speaker whose engine has not been started. Damaged files of what was decided while it ran are set aside.
+
+    Raises ModelError, ModelNotFound, SettingsError and StorageError.
+    """
+    for set_damaged_aside in (set_damaged_choices_aside, set_damaged_profiles_aside, set_damaged_choice_aside):
+        set_damaged_aside(settings)
     registry = Registry(settings)
     speaker = Speaker(settings, Fleet(settings), registry)
     registry.open(speaker)
@@ -130,8 +148,12 @@ def create_app(
 
 def web_server(application: "App", settings: Settings) -> uvicorn.Server:
     """What serves an application; its run() takes the sockets that it listens on."""
+    doors = Doors(lambda: application.speaker.settings.limits)
     config = uvicorn.Config(
-        application,
+        Bodies(application, doors.limits),
+        http=doors.http,
+        ws=doors.ws,
+        timeout_keep_alive=NEVER,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -140,7 +162,7 @@ def web_server(application: "App", settings: Settings) -> uvicorn.Server:
         ws_max_size=settings.limits.body_bytes,
         ws_per_message_deflate=False,  # audio does not get smaller by it, only later
     )
-    return uvicorn.Server(config)
+    return GracefulServer(config, application, settings.server.shutdown_seconds)
 
 
 class App:
@@ -157,15 +179,13 @@ class App:
         self.speaker = speaker
         self._on_started = on_started
         self._keys = KeyRing(settings)
-        self._access = Access(settings, self._keys)
+        self._access = Access(settings, self._keys, lambda: speaker.settings.limits)
         self._audit = AuditLog(settings.admin_dir)
         loaded = Loaded(settings, reread().sources)
         self._administration = Administration(speaker, self._audit, self.follow, loaded, reread)
         self._services = Services(speaker.registry, settings.plugin_seconds)
         self._webhooks = Webhooks(settings.jobs, jobs.job_item)
-        self._jobs = Jobs(settings, kinds(speaker))
-        self._jobs.on_ended = self._webhooks.tell
-        self._takes_jobs = False
+        self._jobs = Jobs(settings, kinds(speaker), self._webhooks.tell)
         self._routes: Sequence[tuple[str, Any]] = ()
         self._first = self._current = self._built()
 
@@ -179,6 +199,25 @@ class App:
             self._current = await asyncio.to_thread(self._built)
         self._services.seconds = self.speaker.settings.plugin_seconds
         await self._services.follow(snapshot)
+
+    async def leave(self) -> None:
+        """Take nothing new, and leave jobs to the next start; what is being spoken goes on."""
+        self.speaker.draining = True
+        log.info("leaving", speaking=self.is_at_work())
+        self.speaker.fleet.close()  # a training that ends now would load a paused model again
+        await self._jobs.stop()
+
+    def is_at_work(self) -> bool:
+        """Somebody is being spoken to, or about to be."""
+        return self.speaker.reports.talking > 0 or self.speaker.fleet.is_at_work()
+
+    async def reload(self) -> None:
+        """Take up the settings of now; where they do not fit, the log says why and everything stays as it is."""
+        try:
+            # Who may send this process a signal is who may use its command line.
+            await self._administration.reload(COMMAND_LINE)
+        except MoreError as error:
+            log.warning("settings not reloaded", reason=error.message)
 
     def _built(self) -> Litestar:
         """The application with every plugin's routes that can be had; what cannot is told on its plugin's row."""
@@ -223,11 +262,8 @@ class App:
                 HTTPException: handle_http_error,
                 Exception: handle_bug,
             },
-            before_send=[add_request_id],
-            cors_config=CORSConfig(
-                allow_origins=list(settings.server.cors_origins),
-                expose_headers=list(EXPOSED_HEADERS),
-            ),
+            before_send=[add_request_id, add_security_headers, metrics.counting(self.speaker.reports.measures)],
+            cors_config=_cors(settings.server.cors_origins),
             request_max_body_size=settings.limits.body_bytes,
             openapi_config=None,
             logging_config=None,
@@ -235,12 +271,17 @@ class App:
 
     def _open_jobs(self) -> Jobs:
         """Not before their start: a job would begin without a model. Raises ModelLoading."""
-        if not self._takes_jobs:
+        if self.speaker.draining:
+            raise Unavailable("the server is shutting down", retry_after=LOADING_RETRY_SECONDS)
+        if not self._jobs.started:
             raise ModelLoading("jobs are taken once the model is loaded", retry_after=LOADING_RETRY_SECONDS)
         return self._jobs
 
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
+        # asyncio's own pool has six threads on two cores: uploads that wait for their turn would keep all requests from
+        # being resolved.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WORK_THREADS, "work"))
         self.speaker.engine.start()
         starting = asyncio.ensure_future(self._start())
         sweeping = asyncio.ensure_future(keep_swept(lambda: self.speaker.settings))
@@ -255,13 +296,15 @@ class App:
             await self._jobs.stop()
             await self.speaker.fleet.stop()
             await asyncio.to_thread(self._access.flush)
+            await asyncio.to_thread(self.speaker.reports.close)
 
     async def _start(self) -> None:
         try:
+            await asyncio.to_thread(_sweep, self.speaker.settings)
             await self.speaker.start()
             await self._services.follow(self.speaker.registry.snapshot)
-            await self._jobs.start()
-            self._takes_jobs = True
+            if not self.speaker.draining:
+                await self._jobs.start()
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - handed to whoever runs the server
@@ -270,6 +313,20 @@ class App:
             self._on_started(None)
             if self.speaker.settings.prepare_voices:
                 await self.speaker.prepare_all()
+
+
+def _sweep(settings: Settings) -> None:
+    """Remove what killed servers and commands left half written; jobs and uploads see to theirs."""
+    sweep_all(settings.admin_dir, deep=True)
+    sweep_all(settings.data_dir / "voices", deep=True)
+    sweep_all(settings.model_dirs[0])
+    sweep_all(settings.datasets_dir)
+    # What is worked out once is written without a lock; who is writing it this moment works it out once more.
+    sweep(settings.data_dir / "cache" / "latents" / "*")
+
+
+def _cors(origins: Sequence[str]) -> CORSConfig | None:
+    return CORSConfig(allow_origins=list(origins), expose_headers=list(EXPOSED_HEADERS)) if origins else None
 
 
 def _head_as_get(scope: Any) -> Any:

@@ -5,19 +5,25 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import structlog
 
 from more_server.errors import MoreError, StorageError, shown
+from more_server.reserve import Reserve
 
 ALLOWED = "allowed"
 """Outcome of a line written before its change is made."""
 UNREADABLE = "unreadable line"
-"""Action under which `tail` shows what a full disk or a killed process left half written."""
+"""Action under which `tail` shows what a killed process left half written."""
+DELETES = ".delete"
+"""How actions end that make room on a disk, or take a right away: a full disk must not keep anybody from them."""
+RESERVE_BYTES = 65_536
+"""For two lines of this log, and what else lies beside it and is written anew without what is deleted."""
 BLOCK_BYTES = 65_536
 
 
@@ -40,7 +46,7 @@ COMMAND_LINE = Actor("command line")
 ANYBODY = Actor("anybody")
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A line of the log."""
 
     time: str
@@ -55,23 +61,33 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What is set, by field; never a secret."""
     outcome: str
     """`allowed`: written before the change; a change that failed then has a second line, `failed: …`."""
+    request_id: str = ""
+    """Of the request that asked for it, as in the log; empty on the command line."""
 
 
 class AuditLog:
     """`audit.jsonl` in a folder.
 
     A change is recorded before it is made, and not made if that fails, on a full disk for example. So the log may
-    name a change that a killed process never came to, and lacks none that was made.
+    name a change that a killed process never came to, and lacks none that was made. Deletions have room of their own.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "audit.jsonl"
+        self._reserve = Reserve(folder / "audit.reserve", RESERVE_BYTES)
 
     @contextmanager
     def change(
         self, actor: Actor, action: str, target: str, changes: Mapping[str, Any] | None = None
     ) -> Iterator[None]:
         """Record a change that is made in the block. Raises StorageError before it where it cannot be recorded."""
+        room = self._reserve.given() if action.endswith(DELETES) else nullcontext()
+        with room, self._recorded(actor, action, target, changes):
+            yield
+        self._reserve.keep()
+
+    @contextmanager
+    def _recorded(self, actor: Actor, action: str, target: str, changes: Mapping[str, Any] | None) -> Iterator[None]:
         self.record(actor, action, target, changes)
         try:
             yield
@@ -99,6 +115,7 @@ class AuditLog:
             target=target,
             changes=dict(changes or {}),
             outcome=outcome,
+            request_id=str(structlog.contextvars.get_contextvars().get("request_id", "")),
         )
         # ASCII alone: nothing that a caller named can steer the terminal of whoever reads the file.
         line = json.dumps(msgspec.to_builtins(entry, str_keys=True, enc_hook=str), separators=(",", ":"))
@@ -129,6 +146,8 @@ class AuditLog:
             if size and os.pread(file, 1, size - 1) != b"\n":
                 line = b"\n" + line  # a line that was cut off must not swallow this one
             if os.write(file, line) != len(line):
+                with suppress(OSError):  # where it may only be appended to, `tail` shows a cut-off line
+                    os.ftruncate(file, size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file)
         finally:

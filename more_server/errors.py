@@ -8,6 +8,7 @@ MoreError                       500 server_error
 │   ├── PluginNotFound          404 plugin_not_found
 │   ├── KeyNotFound             404 key_not_found
 │   ├── JobNotFound             404 job_not_found
+│   ├── ResultNotFound          404 result_not_found      the job has not made it, or not yet
 │   ├── DatasetNotFound         404 dataset_not_found
 │   ├── UploadNotFound          404 upload_not_found
 │   ├── Conflict                409 conflict              not now: what it is about is in another state
@@ -15,6 +16,7 @@ MoreError                       500 server_error
 │   │   └── UploadLocked        423 upload_locked         another request sends bytes of it
 │   ├── RouteNotFound           404 not_found
 │   ├── MethodNotAllowed        405 method_not_allowed
+│   ├── RequestTimeout          408 request_timeout       the client has kept the server waiting
 │   ├── Changed                 412 precondition_failed   the file is not the one that the request is about (If-Match)
 │   ├── WrongVersion            412 precondition_failed   an upload by another version of tus, or by none
 │   ├── TooLarge                413 payload_too_large
@@ -28,6 +30,7 @@ MoreError                       500 server_error
 ├── Unavailable                 503 server_busy           with retry_after
 │   ├── ModelLoading            503 model_loading
 │   ├── Resting                 503 speech_paused         a model is trained in the memory that speech needs
+│   ├── OutOfTime               503 out_of_time           speech has taken longer than it may
 │   └── KeysUnreadable          503 keys_unreadable       stops the start; later nobody is let in
 ├── EngineFailure               500 server_error          the device or the model failed
 ├── PluginFailure               500 plugin_error          a plugin failed, which the text names
@@ -108,6 +111,13 @@ class JobNotFound(BadInput):
     code = "job_not_found"
 
 
+class ResultNotFound(BadInput):
+    """A job has no such result, or none yet."""
+
+    status = 404
+    code = "result_not_found"
+
+
 class DatasetNotFound(BadInput):
     """No dataset has this name."""
 
@@ -147,6 +157,13 @@ class MethodNotAllowed(BadInput):
 
     status = 405
     code = "method_not_allowed"
+
+
+class RequestTimeout(BadInput):
+    """What the client is to send did not come in time."""
+
+    status = 408
+    code = "request_timeout"
 
 
 class Changed(BadInput):
@@ -245,6 +262,12 @@ class Resting(Unavailable):
     """Speech is paused while a model is being trained."""
 
     code = "speech_paused"
+
+
+class OutOfTime(Unavailable):
+    """Speech was not made, or not taken, within the time that a request may have."""
+
+    code = "out_of_time"
 
 
 class KeysUnreadable(Unavailable):

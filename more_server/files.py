@@ -1,21 +1,33 @@
 """Files and folders that appear whole or not at all, and one writer at a time."""
 
+import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from more_server.errors import StorageError
+import msgspec
+import structlog
 
+from more_server.errors import MoreError, StorageError
+
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+"""What a disk says that takes no more of a file."""
 LOCK_SECONDS = 5.0
 """How long a writer of a small file waits for another one."""
 LOCK_STEP_SECONDS = 0.01
 """Between two tries for a lock: a voice of two clips is written in about as much."""
+DAMAGED = re.compile(r".+\.damaged-\d{8}T\d{6}\.\d{6}Z")
+"""Name of a file that was set aside, less what went along with it."""
+
+log = structlog.get_logger("more_server.files")
 
 
 @contextmanager
@@ -35,7 +47,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         yield stage
         _sync(stage)
         stage.rename(target)
-        _sync_entry(target.parent)
+        sync_entry(target.parent)
     except OSError as error:
         raise StorageError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
@@ -53,21 +65,38 @@ def staged_file(target: Path) -> Iterator[Path]:
     stage = target.with_name(f".{target.name}.partial-{secrets.token_hex(4)}")
     try:
         yield stage
-        _sync_entry(stage)
+        sync_entry(stage)
         stage.replace(target)
     finally:
         stage.unlink(missing_ok=True)
-    _sync_entry(target.parent)
+    sync_entry(target.parent)
 
 
 def sweep(target: Path) -> None:
     """Remove what a killed process left of the folder or file `target`; only the holder of its lock may call this."""
     for stage in target.parent.glob(f".{target.name}.partial-*"):
-        if stage.is_dir() and not stage.is_symlink():
-            shutil.rmtree(stage, ignore_errors=True)
-        else:
-            with suppress(OSError):  # as rmtree above: whatever stays is hidden, and the next sweep tries again
-                stage.unlink()
+        _discard(stage)
+
+
+def sweep_all(folder: Path, *, deep: bool = False) -> None:
+    """Remove what killed processes left in a folder, of everything that nobody holds the lock of at the moment.
+
+    deep: in the folders within, too, each of which is written under one lock of its own.
+    """
+    for stage in list(folder.glob("**/.*.partial-*" if deep else ".*.partial-*")):
+        first = stage.relative_to(folder).parts[0]
+        target = first[1:].rpartition(".partial-")[0] if first.startswith(".") else first
+        if target:
+            with suppress(StorageError), locked(folder / target):
+                _discard(stage)
+
+
+def _discard(stage: Path) -> None:
+    if stage.is_dir() and not stage.is_symlink():
+        shutil.rmtree(stage, ignore_errors=True)
+    else:
+        with suppress(OSError):  # as rmtree above: whatever stays is hidden, and the next sweep tries again
+            stage.unlink()
 
 
 def remove_folder(folder: Path) -> None:
@@ -91,31 +120,63 @@ def locked(folder: Path, *, seconds: float = 0.0) -> Iterator[None]:
     Raises StorageError where somebody else holds it and does not let it go within `seconds`.
     """
     path = folder.parent / ".locks" / f"{folder.name}.lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
-    with file:
-        _lock(file, folder, seconds)
-        yield
+    with _acquired(path, folder, seconds):
+        try:
+            yield
+        finally:
+            # Of what is gone, or else there would be one for each voice that ever was. Of what is there it stays: on a
+            # full disk there may be no room to make it anew, for whoever wants to delete something.
+            if not folder.exists():
+                path.unlink(missing_ok=True)
 
 
-def _lock(file: IO[bytes], folder: Path, seconds: float) -> None:
+def _acquired(path: Path, folder: Path, seconds: float) -> IO[bytes]:
     last = time.monotonic() + seconds
     while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= last:
-                raise StorageError(
-                    f"another process is writing {folder} at the moment; wait for it, or end it, and try again"
-                ) from error
-        except OSError as error:  # some network file systems know no locks
-            raise StorageError(f"{folder} cannot be locked: {error.strerror or error}") from error
-        else:
-            return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
+        try:
+            _lock(file, folder, last)
+            if _is_at(file, path):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # who held it before has removed it; who comes now locks another one
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _lock(file: IO[bytes], folder: Path, last: float) -> None:
+    while not try_lock(file):
+        if time.monotonic() >= last:
+            raise StorageError(
+                f"another process is writing {folder} at the moment; wait for it, or end it, and try again"
+            )
         time.sleep(LOCK_STEP_SECONDS)
+
+
+def try_lock(file: int | IO[bytes]) -> bool:
+    """Whether nobody else holds the lock of an open file, or its descriptor: then it is ours until that is closed.
+
+    Raises StorageError.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # some network file systems know no locks
+        name = "a file" if isinstance(file, int) else file.name
+        raise StorageError(f"{name} cannot be locked: {error.strerror or error}") from error
+    return True
 
 
 def write_file(path: Path, content: bytes, *, private: bool = False) -> None:
@@ -130,7 +191,7 @@ def write_file(path: Path, content: bytes, *, private: bool = False) -> None:
         stage.replace(path)
     finally:
         stage.unlink(missing_ok=True)
-    _sync_entry(path.parent)
+    sync_entry(path.parent)
 
 
 def keep_file(path: Path, content: bytes, *, private: bool = False) -> None:
@@ -145,13 +206,67 @@ def keep_file(path: Path, content: bytes, *, private: bool = False) -> None:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+def set_aside(path: Path, reason: str, endings: Sequence[str] = ()) -> Path:
+    """Take a damaged file out of the way, to `<name>.damaged-<UTC time>` beside it, and log what was lost.
+
+    endings: of the names of files that belong to it and go along. Only the holder of its lock may call this.
+    Raises StorageError.
+    """
+    kept = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    try:
+        path.rename(kept)
+        for ending in endings:
+            with suppress(FileNotFoundError):
+                path.with_name(path.name + ending).rename(kept.with_name(kept.name + ending))
+        sync_entry(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"{path} is damaged ({reason}) and cannot be set aside: {error.strerror or error}"
+        ) from error
+    log.error(
+        "a damaged file was set aside; what was in it is not in force", path=str(path), kept=str(kept), why=reason
+    )
+    return kept
+
+
+def set_aside_damaged(path: Path, decode: Callable[[bytes], object]) -> None:
+    """Set a file aside that `decode` refuses, once nobody writes it. Where there is none, nothing happens.
+
+    One that cannot even be read stays, for its reader to complain of: whoever may not read it did not damage it.
+    Raises StorageError.
+    """
+    if _damage(path, decode):
+        with locked(path, seconds=LOCK_SECONDS):
+            if reason := _damage(path, decode):  # another process may have been quicker
+                set_aside(path, reason)
+
+
+def set_aside_in(folder: Path) -> list[str]:
+    """Paths of the damaged files that were set aside in a folder and still lie there, the earliest first."""
+    found = [path for path in folder.glob("*.damaged-*") if DAMAGED.fullmatch(path.name)]
+    return [str(path) for path in sorted(found, key=lambda path: path.name.rpartition(".damaged-")[2])]
+
+
+def _damage(path: Path, decode: Callable[[bytes], object]) -> str:
+    try:
+        decode(path.read_bytes())
+    except OSError:
+        return ""
+    except MoreError as error:
+        return error.message
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        return str(error)
+    return ""
+
+
 def _sync(folder: Path) -> None:
-    for path in folder.iterdir():
-        _sync_entry(path)
-    _sync_entry(folder)
+    for path in folder.rglob("*"):
+        sync_entry(path)
+    sync_entry(folder)
 
 
-def _sync_entry(path: Path) -> None:
+def sync_entry(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk before going on. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -5,7 +5,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -18,9 +18,6 @@ from more_server.profiles import OPENAI_MODELS
 from more_server.settings import Settings
 from more_server.speech import VoiceLatents
 from more_server.voices import read_studio_voices
-
-DRAIN_SECONDS = 0.2
-"""How often a model that is to be unloaded is asked whether it still speaks."""
 
 log = structlog.get_logger("more_server.fleet")
 
@@ -87,6 +84,10 @@ class Fleet:
         """The one that serves, then the others."""
         return [self.serving, *self._beside.values()]
 
+    def present(self) -> list[LoadedModel]:
+        """Those, and what still speaks although it is about to be unloaded."""
+        return [*self.loaded(), *self._draining.values()]
+
     def names(self) -> list[str]:
         """What `model` may be: loaded models, and OpenAI's names for the one that serves."""
         return [*(model.id for model in self.loaded()), *OPENAI_MODELS]
@@ -102,7 +103,7 @@ class Fleet:
 
     def leased(self, lease: str) -> LoadedModel:
         """The model of a request that was resolved, though it may be about to be unloaded. Raises Unavailable."""
-        for model in [*self.loaded(), *self._draining.values()]:
+        for model in self.present():
             if model.lease == lease:
                 return model
         raise Unavailable("the model was unloaded before the request could be spoken", retry_after=1.0)
@@ -202,7 +203,7 @@ class Fleet:
         self._resting += 1
         try:
             async with self._changing:  # what is being loaded is there first
-                models = [*self.loaded(), *self._draining.values()]
+                models = self.present()
             await asyncio.gather(*(model.engine.rest() for model in models))
             yield
         finally:
@@ -212,6 +213,12 @@ class Fleet:
                     model.engine.wake()
 
     # -- the end
+
+    def is_at_work(self) -> bool:
+        """Whether anybody is spoken to, or about to be."""
+        models = self.present()
+        states = [(model.resolving, model.engine.state()) for model in models]
+        return any(resolving or ((state.speaking or state.waiting) and not state.hung) for resolving, state in states)
 
     def close(self) -> None:
         """The server is about to stop: models that rest are not loaded again for that."""
@@ -229,12 +236,11 @@ class Fleet:
 async def _end(model: LoadedModel) -> None:
     """Stop a model's engine when nobody listens to it any more, or at once when this is cancelled."""
     try:
-        while True:
-            # Before the first look, too: a request that was resolved a moment ago may not have reached the engine yet.
-            await asyncio.sleep(DRAIN_SECONDS)
-            state = model.engine.state()
-            if not (state.speaking or state.waiting or model.resolving):
-                break
+        is_resolving = True
+        while is_resolving:
+            is_resolving = model.resolving > 0
+            with suppress(Unavailable):  # a step hangs, so nobody is spoken to
+                await model.engine.drained()  # afterwards: what has just been resolved is on its way to the engine
     finally:
         await asyncio.to_thread(model.engine.stop)
         log.info("model unloaded", model=model.id)

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from more_server.errors import BadInput, SettingsError, allowed, shown
-from more_server.files import LOCK_SECONDS, keep_file, locked
+from more_server.files import LOCK_SECONDS, keep_file, locked, set_aside_damaged
 from more_server.registry import Snapshot
+from more_server.settings import Settings
 from more_server.speech import Profile
 
 QUALITY_OF_MODEL: tuple[tuple[str, str], ...] = (("tts-1", "fast"), ("tts-1-hd", "high_quality"))
@@ -16,6 +17,8 @@ QUALITY_OF_MODEL: tuple[tuple[str, str], ...] = (("tts-1", "fast"), ("tts-1-hd",
 
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
 """OpenAI's model names, all of them spoken by the model that serves."""
+
+FILE_NAME = "profiles.json"
 
 
 class Made(msgspec.Struct, forbid_unknown_fields=True):
@@ -26,12 +29,17 @@ class Made(msgspec.Struct, forbid_unknown_fields=True):
     """Fields that differ from the base."""
 
 
+def set_damaged_profiles_aside(settings: Settings) -> None:
+    """At the start of a server, which goes on with the profiles of plugins. Raises StorageError."""
+    set_aside_damaged(settings.admin_dir / FILE_NAME, _decoded)
+
+
 class ProfileBook:
     """Looks profiles up, and keeps those that were made while the server ran."""
 
     def __init__(self, folder: Path) -> None:
         """Raises SettingsError where `profiles.json` in the folder cannot be used."""
-        self._path = folder / "profiles.json"
+        self._path = folder / FILE_NAME
         self.made = self._read()
 
     def names(self, snapshot: Snapshot) -> list[str]:
@@ -93,10 +101,10 @@ class ProfileBook:
 
     def _read(self) -> dict[str, Made]:
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=dict[str, Made])
+            return _decoded(self._path.read_bytes())
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
             raise SettingsError(f"{self._path} cannot be used: {error}; mend it, or move it away") from error
 
     def _write(self, change: Callable[[dict[str, Made]], dict[str, Made]]) -> None:
@@ -104,3 +112,7 @@ class ProfileBook:
             changed = change(self._read())  # another server may have written meanwhile
             keep_file(self._path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
         self.made = changed
+
+
+def _decoded(content: bytes) -> dict[str, Made]:
+    return msgspec.json.decode(content, type=dict[str, Made])

@@ -11,6 +11,7 @@ import structlog
 
 from more_server.audio.encoded import encoded, encoded_whole
 from more_server.chain import Chain, Piece
+from more_server.deadlines import in_time
 from more_server.engine.engine import LOADING_RETRY_SECONDS, Engine
 from more_server.errors import (
     BadInput,
@@ -18,6 +19,7 @@ from more_server.errors import (
     MoreError,
     PluginFailure,
     SettingsError,
+    Unavailable,
     VoiceNotFound,
     allowed,
 )
@@ -25,7 +27,7 @@ from more_server.fleet import Fleet, LoadedModel, unknown_model
 from more_server.languages import LanguageChoice
 from more_server.profiles import QUALITY_OF_MODEL, ProfileBook
 from more_server.registry import Escaped, Hung, Registry, Snapshot, awaited_within
-from more_server.report import UNFINISHED, Report
+from more_server.report import Reports
 from more_server.settings import Settings
 from more_server.speech import (
     EMPTY,
@@ -40,6 +42,7 @@ from more_server.speech import (
 )
 from more_server.talk import Talk
 from more_server.text import LANGUAGES, SAMPLES, TextStream, normalise, resolve_language, split
+from more_server.tracing import Span, here, made, step
 from more_server.voiceprints import Voiceprints
 from more_server.voices import Shares, VoiceLibrary, mixed_voice
 
@@ -71,8 +74,11 @@ class Speaker:
         self.voices = VoiceLibrary(registry, settings.plugin_seconds)
         self.prints = Voiceprints(settings, self.voices, self._sample)
         self._languages = LanguageChoice(settings)
+        self.reports = Reports(settings.telemetry)
         self.ready = False
         """The model is loaded and has spoken once."""
+        self.draining = False
+        """The server ends: what is being spoken goes on, nothing new is taken."""
         registry.check = self._check_snapshot
 
     @property
@@ -92,7 +98,8 @@ class Speaker:
         view = await asyncio.to_thread(self.voices.view, self.fleet.serving.studio)
         for voice in dict.fromkeys([self.settings.default_voice, *(voice.id for voice in view.voices)]):
             language = self.engine.config.languages[0]
-            asked = SpeechRequest(text=WARM_UP, voice=voice, language=language, seed=0)
+            text = WARM_UP[: self.settings.limits.text_characters]
+            asked = SpeechRequest(text=text, voice=voice, language=language, seed=0)
             try:
                 async for _ in self.speak(await self.resolve(asked, "warm-up")):
                     pass
@@ -143,6 +150,9 @@ class Speaker:
         Raises BadInput and its kin naming the field, PluginFailure, Busy or ModelLoading.
         """
         self._check(request)
+        # Jobs are told to stop, and go on where they were; a text that arrives in pieces is spoken to its end.
+        if not (request.priority or request.before):
+            self._check_staying()
         snapshot = self.registry.snapshot
         profile = self.profile(request, snapshot)
         chain = snapshot.chain(profile)
@@ -214,8 +224,9 @@ class Speaker:
     def _worded(
         self, request: SpeechRequest, voice: Voice, profile: Profile, model: LoadedModel
     ) -> tuple[str, tuple[Segment, ...]]:
-        language = self._language(request, voice, model)
-        return language, self._segments(request.text, language, profile, model)
+        with step("text"):
+            language = self._language(request, voice, model)
+            return language, self._segments(request.text, language, profile, model)
 
     def _language(self, request: SpeechRequest, voice: Voice, model: LoadedModel) -> str:
         return self._languages.choose(request, voice, model.id, model.engine.config.languages)
@@ -263,6 +274,8 @@ class Speaker:
         """Prepare every voice, one after the other; those that cannot be are told in the log."""
         model = self.fleet.serving
         for voice in (await asyncio.to_thread(self.voices.view, model.studio)).voices:
+            if self.draining:
+                return
             try:
                 await self._prepare(voice, model)
             except MoreError as error:
@@ -311,26 +324,30 @@ class Speaker:
         """Audio of an utterance as it is made. Leaving the iterator stops the work. Raises PluginFailure."""
         engine, rate, silent = self.fleet.leased(utterance.model).engine, utterance.sample_rate, True
         chain = Chain(utterance, rate)
-        await self._worked(chain, chain.begin)
-        async with aclosing(engine.generate(utterance)) as chunks:
-            async for audio in chunks:
-                pieces = await self._worked(chain, partial(chain.process, audio.samples, audio.ends_segment))
-                if audio.guards and not pieces:
-                    yield Audio(EMPTY, rate, audio.guards)
-                for number, (samples, ends_segment) in enumerate(pieces):
-                    silent = False
-                    yield Audio(samples, rate, () if number else audio.guards, ends_segment)
-        for samples, ends_segment in await self._worked(chain, chain.finish):
-            silent = False
-            yield Audio(samples, rate, (), ends_segment)
+        with here().below("post_processors") as span:
+            await self._worked(chain, chain.begin, span)
+            timely = in_time(engine.generate(utterance), utterance, self.settings.limits)
+            async with aclosing(made("engine", "engine.first_audio", timely)) as chunks:
+                async for audio in chunks:
+                    process = partial(chain.process, audio.samples, audio.ends_segment)
+                    pieces = await self._worked(chain, process, span)
+                    if audio.guards and not pieces:
+                        yield Audio(EMPTY, rate, audio.guards)
+                    for number, (samples, ends_segment) in enumerate(pieces):
+                        silent = False
+                        yield Audio(samples, rate, () if number else audio.guards, ends_segment)
+            for samples, ends_segment in await self._worked(chain, chain.finish, span):
+                silent = False
+                yield Audio(samples, rate, (), ends_segment)
         if silent:  # post-processors have left nothing: a file all the same
             yield Audio(EMPTY, rate, (), ends_segment=True)
 
-    async def _worked(self, chain: Chain, work: Callable[[], list[Piece]]) -> list[Piece]:
+    async def _worked(self, chain: Chain, work: Callable[[], list[Piece]], span: Span) -> list[Piece]:
         """What a chain gives; plugins' code runs on a thread, where it can neither stop the others nor hang them."""
         try:
             limit = self.settings.plugin_seconds + chain.seconds * WORK_PER_SECOND
-            return await awaited_within(limit, work) if chain.plugins else work()
+            with span.busy():
+                return await awaited_within(limit, work) if chain.plugins else work()
         except (Hung, Escaped) as error:
             failure = PluginFailure(chain.working, str(error))
             failure.__cause__ = error
@@ -349,28 +366,26 @@ class Speaker:
 
         Writes the log line. Raises as `resolve` and `speak` do.
         """
-        report, outcome = Report(request_id, request.door, request.user_agent), UNFINISHED
-        report.asked(request.text)
-        try:
-            utterance = await self.resolve(request, request_id)
-            report.resolved(utterance)
+        with self.reports.begin(request_id, request.door, request.user_agent, request.traceparent) as report:
+            report.asked(request.text)
+            utterance = await report.resolving(self.resolve(request, request_id))
             encode = encoded_whole if utterance.whole else encoded
-            async with aclosing(encode(report.watched(self.speak(utterance)), format_name)) as chunks:
+            encoder = encode(report.watched(self.speak(utterance)), format_name)
+            async with aclosing(report.encoding(encoder)) as chunks:
                 async for chunk in chunks:
                     yield chunk
-            outcome = report.outcome
-        except MoreError as error:
-            outcome = error.code
-            raise
-        finally:
-            report.end(outcome)
 
     def talk(self, request: SpeechRequest, request_id: str) -> Talk:
         """For text that arrives in pieces; that of the request is not looked at."""
-        return Talk(self, msgspec.structs.replace(request, seed=_seed(request)), request_id)
+        return Talk(self, msgspec.structs.replace(request, seed=_seed(request)), request_id, self.reports)
+
+    def _check_staying(self) -> None:
+        if self.draining:
+            raise Unavailable("the server is shutting down", retry_after=LOADING_RETRY_SECONDS)
 
     def check_ready(self) -> None:
-        """Raises ModelLoading or Unavailable until requests can be spoken."""
+        """Raises ModelLoading until requests can be spoken, and Unavailable when the server ends."""
+        self._check_staying()
         if not self.ready:
             state = self.engine.state()
             raise ModelLoading(

@@ -160,6 +160,8 @@ class SpeechRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Front door that it came by, for the log, such as `http`."""
     user_agent: str = ""
     """What the client calls itself, for the log."""
+    traceparent: str = ""
+    """Header of W3C's Trace Context that the client sent, for the trace."""
 
 
 class Segment(msgspec.Struct, frozen=True):

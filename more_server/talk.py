@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from more_server.errors import BadInput, MoreError, Unavailable
-from more_server.report import UNFINISHED, Report
+from more_server.errors import BadInput, Unavailable
+from more_server.report import Report, Reports
 from more_server.settings import Settings
 from more_server.speech import Audio, SpeechRequest, Utterance
 from more_server.text import TextStream
@@ -33,9 +33,12 @@ class Talk:
     Stretches that wait while others are spoken are spoken together: sentences that know their neighbours sound better.
     """
 
-    def __init__(self, speaker: Speaking, asked: SpeechRequest, request_id: str) -> None:
-        """asked: all but the text, which is not looked at."""
+    def __init__(
+        self, speaker: Speaking, asked: SpeechRequest, request_id: str, reports: Reports | None = None
+    ) -> None:
+        """asked: all but the text, which is not looked at. reports: where it is told of; None: in the log alone."""
         self._speaker, self._asked, self._id = speaker, asked, request_id
+        self._reports = reports or Reports()
         self._arrived: list[str] = []
         """Text that nobody has looked at yet."""
         self._changed = asyncio.Event()
@@ -50,7 +53,7 @@ class Talk:
 
     def add(self, text: str) -> None:
         """More text, cut anywhere. What is too long is told by `speak`."""
-        self._begun().asked(text)
+        self.report.asked(text)
         self.characters += len(text)
         if not self._too_long():
             self._arrived.append(text)
@@ -66,21 +69,17 @@ class Talk:
 
         Raises as `resolve` and `speak` of the server do, and BadInput where there was nothing to speak.
         """
-        outcome: str | None = UNFINISHED
+        self._reports.talking += 1
         try:
-            async with aclosing(self._utterances()) as utterances:
-                async for utterance in utterances:
-                    self.utterance = utterance
-                    self._begun().resolved(utterance)
-                    async with aclosing(self._begun().watched(self._speaker.speak(utterance))) as chunks:
-                        async for audio in chunks:
-                            yield audio
-            outcome = None
-        except MoreError as error:
-            outcome = error.code
-            raise
+            with self.report as report:
+                async with aclosing(self._utterances()) as utterances:
+                    async for utterance in utterances:
+                        self.utterance = utterance
+                        async with aclosing(report.watched(self._speaker.speak(utterance))) as chunks:
+                            async for audio in chunks:
+                                yield audio
         finally:
-            self._begun().end(outcome)
+            self._reports.talking -= 1
 
     async def _utterances(self) -> AsyncGenerator[Utterance, None]:
         before, rate = "", 0
@@ -90,7 +89,7 @@ class Talk:
                 if not any(character.isalnum() for character in text):
                     continue
                 asked = msgspec.structs.replace(self._asked, text=text, before=before, continues=not is_last)
-                utterance = await self._speaker.resolve(asked, self._id)
+                utterance = await self.report.resolving(self._speaker.resolve(asked, self._id))
                 if rate not in (0, utterance.sample_rate):
                     raise Unavailable("another model serves now, of another sample rate; ask anew")
                 self.text = text.strip()
@@ -130,7 +129,10 @@ class Talk:
     def _too_long(self) -> bool:
         return self.characters > self._speaker.settings.limits.text_characters
 
-    def _begun(self) -> Report:
-        """The report, which counts from the first text on."""
-        self._report = self._report or Report(self._id, self._asked.door, self._asked.user_agent)
+    @property
+    def report(self) -> Report:
+        """Counts from the first text on."""
+        if self._report is None:
+            asked = self._asked
+            self._report = self._reports.begin(self._id, asked.door, asked.user_agent, asked.traceparent)
         return self._report

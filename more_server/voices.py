@@ -10,6 +10,7 @@ import numpy as np
 import structlog
 from safetensors.numpy import load_file
 
+from more_server.audio import apart
 from more_server.audio.read import read, trim_silence
 from more_server.errors import BadInput, MoreError, PluginFailure, TooLarge, VoiceNotFound, allowed, shown
 from more_server.hookspecs import Listing, VoiceStore
@@ -250,7 +251,10 @@ class VoiceLibrary:
 
 
 def check_clip(suffix: str, content: bytes, limits: LimitSettings) -> Audio:
-    """The clip's audio at CHECK_SAMPLE_RATE. Raises BadInput or TooLarge unless it is read and holds enough speech."""
+    """The clip's audio at CHECK_SAMPLE_RATE, decoded apart.
+
+    Raises BadInput or TooLarge unless it is read and holds enough speech, and what `apart.decode` does besides.
+    """
     if suffix not in REFERENCE_SUFFIXES:
         raise BadInput(
             f"a reference cannot be a {shown(suffix) if suffix else 'nameless'} file; "
@@ -263,6 +267,7 @@ def check_clip(suffix: str, content: bytes, limits: LimitSettings) -> Audio:
         max_bytes=limits.reference_bytes,
         max_seconds=limits.reference_seconds,
         max_channels=limits.reference_channels,
+        by=apart.decode,
     )
     speech = len(trim_silence(audio.samples, audio.sample_rate)) / audio.sample_rate
     if speech < SHORTEST_REFERENCE_SECONDS or not np.abs(audio.samples).max() > 0:

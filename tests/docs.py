@@ -205,6 +205,7 @@ __all__ = (
     "hook",
     "hook_headings",
     "hooks_of",
+    "job_fields",
     "members_table",
     "plugin_settings",
     "plugins_table",

@@ -56,6 +56,13 @@ class Server:
         self._process.kill()
         self._process.communicate()
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def ended(self) -> int:
+        """What it ended with, by itself."""
+        return self._process.wait(60)
+
     def stop(self) -> None:
         """Nothing where it was killed."""
         self.http.close()

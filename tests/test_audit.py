@@ -1,9 +1,12 @@
 """The audit log: a line before every change, whole whatever happens, for its owner's eyes."""
 
+import asyncio
 import json
 import os
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 from more_server.audit import ALLOWED, COMMAND_LINE, LOCAL, UNREADABLE, Actor, AuditLog
 from more_server.errors import BadInput, StorageError
+from more_server.threads import in_threads, to_its_end
 
 
 @pytest.fixture
@@ -92,19 +96,80 @@ def test_a_disk_that_fills_up_within_a_line(audit: AuditLog, monkeypatch: pytest
         with pytest.raises(StorageError, match="No space left"):
             audit.record(LOCAL, "cut", "x")
     audit.record(LOCAL, "last", "x")
-    assert [entry.action for entry in audit.tail(10)] == ["first", UNREADABLE, "last"]
+    assert [entry.action for entry in audit.tail(10)] == ["first", "last"]
 
 
 def test_a_change_whose_failure_cannot_be_recorded(audit: AuditLog, file: Path) -> None:
     def fail() -> None:
         with audit.change(LOCAL, "a", "b"):
-            file.unlink()
-            file.mkdir()
+            replace_by_folder(file)
             raise BadInput("no such thing")
 
-    with pytest.raises(BadInput, match="no such thing") as raised:
-        fail()
-    assert "audit.jsonl cannot be written" in raised.value.__notes__[0]
+    async def fail_later() -> None:
+        async with in_threads(audit.change(LOCAL, "a", "b")):
+            replace_by_folder(file)
+            raise BadInput("no such thing")
+
+    for failing in (fail, lambda: asyncio.run(fail_later())):
+        with pytest.raises(BadInput, match="no such thing") as raised:
+            failing()
+        assert "audit.jsonl cannot be written" in raised.value.__notes__[0]
+        file.rmdir()
+
+
+def replace_by_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+async def test_a_change_of_the_event_loop_is_recorded_off_it(
+    audit: AuditLog, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, record = set(), audit.record
+    monkeypatch.setattr(audit, "record", lambda *line: (threads.add(threading.current_thread()), record(*line)))
+    async with in_threads(audit.change(LOCAL, "a", "made")):
+        assert len(audit.tail(10)) == 1, "it is there before the change is made"
+    with pytest.raises(ZeroDivisionError):
+        async with in_threads(audit.change(LOCAL, "a", "broken")):
+            _ = 1 // 0
+    assert [(entry.target, entry.outcome) for entry in audit.tail(10)] == [
+        ("made", "allowed"),
+        ("broken", "allowed"),
+        ("broken", "failed: ZeroDivisionError"),
+    ]
+    assert threading.current_thread() not in threads
+    replace_by_folder(file)
+    with pytest.raises(StorageError, match="nothing is changed without a record"):
+        async with in_threads(audit.change(LOCAL, "a", "b")):
+            pytest.fail("the change was made")
+
+
+async def test_what_runs_in_a_thread_is_waited_for_and_ended() -> None:
+    begins, goes_on, done = threading.Event(), threading.Event(), []
+
+    @contextmanager
+    def slow() -> Iterator[None]:
+        begins.set()
+        goes_on.wait(10)
+        done.append("begun")
+        try:
+            yield
+        finally:
+            done.append("ended")
+
+    async def use() -> None:
+        async with in_threads(slow()):
+            pytest.fail("it was cancelled before")
+
+    using = asyncio.create_task(use())
+    await to_its_end(begins.wait, 10)
+    using.cancel()
+    await asyncio.sleep(0.05)
+    assert done == []
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await using
+    assert done == ["begun", "ended"]
 
 
 def test_the_tail(audit: AuditLog, file: Path) -> None:

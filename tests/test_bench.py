@@ -1,7 +1,13 @@
-"""`more-server bench` on random weights of the smallest sizes: what it reports, not how fast it was."""
+"""`more-server bench` on random weights of the smallest sizes: what it reports, not how fast it was.
 
+And its soak, with nano, for seconds: nobody is lost. What it would say of a server that leaks or breaks off is tested
+on figures and answers that were made up.
+"""
+
+import asyncio
 import json
 import os
+import random
 import subprocess
 import sys
 from importlib import metadata
@@ -12,18 +18,20 @@ import msgspec
 import pytest
 
 from more_server.settings import EngineSettings
+from tests.bench import soak, visitors
 from tests.bench.options import Options
+from tests.bench.visits import Place
 from tests.bench.workload import Heard, listening, percentile
 
 ROOT = Path(__file__).resolve().parent.parent
 CODES, SECONDS_PER_CODE = 33, 1024 / 22_050
 
 
-def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+def bench(*arguments: str, seconds: float = 240) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "more_server.cli", "bench", *arguments]
     # One thread: two pools of several on the same cores, as when tests run beside other work, stall each other.
     environment = os.environ | {"MORE_ENGINE__THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +144,8 @@ def test_people_read_a_table(printed: str) -> None:
         (["--random", "huge"], "xtts-v2"),
         (["--jobs", "3601"], "Must be <= 3600"),
         (["--against", "everyone"], "coqui"),
+        (["--soak", "1441"], "Must be <= 1440"),
+        (["--soak", "1", "--jobs", "5"], "--soak stands alone"),
         (["--codes", "500"], "--codes 500: nano speaks at most 197 codes in one breath"),
         (["--random", "tiny", "--codes", "33", "--tokens", "90"], "--tokens 90: tiny reads at most 79 text tokens"),
     ],
@@ -161,6 +171,7 @@ def test_a_part_that_fails_is_named(tmp_path: Path) -> None:
         coqui=False,
         http=False,
         jobs=0,
+        soak=0,
         json_only=True,
         engine=msgspec.to_builtins(EngineSettings(slots=1)),
     )
@@ -194,3 +205,100 @@ def test_percentiles() -> None:
     assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert percentile([float(value) for value in range(100)], 0.95) == 95.0
     assert percentile([7.0], 0.95) == 7.0
+
+
+# -- the soak
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+NOISE = random.Random(1).randbytes(48_000)
+
+
+def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
+    lines = (f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers)
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def test_a_short_soak_loses_nobody() -> None:
+    done = bench("--soak", "0.2", seconds=900)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 0, (found["failures"], done.stderr)
+    assert found["failures"] == {}
+    soaked, requests = found["soak"], found["soak"]["requests"]
+    assert requests["lost"] == 0
+    assert requests["sent"] == sum(requests[outcome] for outcome in soak.OUTCOMES)
+    assert set(requests["by_kind"]) == {visit.__name__ for visit in soak.MIX} | {"repeats"}
+    assert requests["refused"] > 0, "the burst was more than the server takes"
+    assert requests["whole"] > requests["by_kind"]["burst"]["whole"]
+    assert soaked["same_seed"] >= 2 * len(visitors.SEEDED)
+    assert soaked["slots"]["in_use_at_end"] == 0
+    assert soaked["memory"]["samples"] >= 8
+    assert 100 < soaked["memory"]["begin_mb"] <= soaked["memory"]["peak_mb"]
+    assert soaked["descriptors"]["begin"] > 3
+    assert "same seed, same bytes" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("sent", "outcome", "says"),
+    [
+        (answer("200 OK", NOISE), "whole", ""),
+        (answer("429 Too Many Requests", b"", "retry-after: 2"), "refused", ""),
+        (answer("429 Too Many Requests"), "lost", "429 without Retry-After"),
+        (answer("500 Internal Server Error"), "lost", "status 500"),
+        (answer("200 OK"), "lost", "no pcm at all"),
+        (answer("200 OK", bytes(48_000)), "lost", "silent"),
+        (answer("200 OK", NOISE[:1000]), "lost", "0.02 s of pcm for 17 characters"),
+        (CHUNKED + b"5\r\nhello\r\n", "lost", "RemoteProtocolError"),
+        (b"", "lost", "RemoteProtocolError"),
+    ],
+)
+async def test_what_counts_as_lost(sent: bytes, outcome: str, says: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        writer.write(sent)
+        await writer.drain()
+        writer.close()
+
+    ledger = soak.Ledger()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        place = Place(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", 0, b"", 1)
+        assert await ledger.keep("one", visitors.burst(place, random.Random(0))) == outcome
+    told = ledger.told()
+    assert (told["sent"], told[outcome]) == (1, 1)
+    assert says in " ".join(told["reasons"])
+
+
+def test_memory_that_grows_is_told_from_memory_that_comes_and_goes() -> None:
+    chance = random.Random(5)
+    steady = [800 + chance.choice((0, 0, 0, 15)) for _ in range(300)]
+    assert abs(soak.slope(steady)) < 0.1
+    leaking = [one + 3 * second / 60 for second, one in enumerate(steady)]
+    assert soak.slope(leaking) == pytest.approx(3, abs=0.2)
+    every_second = [second / 20 for second in range(5000)]  # of which each fifth is taken
+    assert soak.slope(every_second) == pytest.approx(3)
+
+
+def test_what_a_soak_fails_for() -> None:
+    good: dict[str, Any] = {
+        "minutes": 10.0,
+        "requests": {"sent": 9, "lost": 0, "reasons": []},
+        "memory": {"slope_mb_per_min": 0.9, "bound_mb_per_min": 1.0},
+        "slots": {"in_use_at_end": 0},
+        "descriptors": {"begin": 20, "end": 30},
+        "threads": {"begin": 20, "end": 20},
+        "errors_logged": 0,
+        "first_errors": [],
+        "files_left": [],
+    }
+    assert soak.failures(good) == []
+    growing = good | {"memory": {"slope_mb_per_min": 1.1, "bound_mb_per_min": 1.0}}
+    assert soak.failures(growing | {"minutes": 1.0}) == []
+    worse = [
+        growing,
+        good | {"requests": {"sent": 9, "lost": 1, "reasons": ["why"]}},
+        good | {"slots": {"in_use_at_end": 2}},
+        good | {"descriptors": {"begin": 20, "end": 60}},
+        good | {"threads": {"begin": 20, "end": 60}},
+        good | {"errors_logged": 1, "first_errors": ["a"]},
+        good | {"files_left": ["voices/soak/a.wav"]},
+    ]
+    assert [len(soak.failures(one)) for one in worse] == [1] * len(worse)

@@ -17,8 +17,25 @@ ROOT = Path(__file__).resolve().parent.parent
 # The server, lowest layer first. A unit is a module of more_server or a package in it with all that is inside.
 LAYERS = (
     ("errors", "speech", "settings"),
-    ("files", "voice_toml", "logs", "text", "audio", "hookspecs", "report", "leaving"),
-    ("registry", "xtts", "keys", "audit"),
+    (
+        "files",
+        "reserve",
+        "clock",
+        "archive",
+        "voice_toml",
+        "logs",
+        "text",
+        "audio",
+        "hookspecs",
+        "leaving",
+        "measures",
+        "tracing",
+        "threads",
+        "graceful",
+        "fields",
+        "deadlines",
+    ),
+    ("registry", "xtts", "keys", "audit", "report"),
     ("engine", "models", "voices", "profiles", "chain", "talk", "languages"),
     ("fleet",),
     ("voiceprints",),
@@ -39,9 +56,11 @@ FRONT = {"errors", "files", "hookspecs", "leaving", "speech", "voice_toml"}
 
 WITHOUT_TORCH = ("scheduler", "slots", "sequence", "guards", "breaker")
 USERS_OF_COQUI = {"more_server/xtts/load.py", "more_server/xtts/torchaudio_shim.py"}
+USERS_OF_DBOS = {"more_server/jobs/durable.py"}
+USERS_OF_OPENTELEMETRY = {"more_server/tracing.py"}  # an extra, and only where traces are wanted
 READERS_OF_THE_ENVIRONMENT = {"more_server/settings.py"}
 # numpy is not here: it comes with more_server.speech, whose fields are arrays, and takes under 0.1 s.
-TOO_SLOW_FOR_HELP = ("torch", "av", "litestar", "TTS", "dbos", "sqlalchemy", "lxml")
+TOO_SLOW_FOR_HELP = ("torch", "av", "litestar", "TTS", "dbos", "sqlalchemy", "lxml", "opentelemetry")
 
 FILE_LINES, FUNCTION_LINES, MOST_FUNCTION_LINES = 400, 60, 35
 
@@ -109,12 +128,18 @@ def _rule_broken(root: Path, source: Source, target: str) -> str | None:
         return "nothing imports tests"
     if package in {"TTS", "torchaudio"} and source.name not in USERS_OF_COQUI and ours != "train":
         return "only xtts/load.py and its stand-in touch coqui"
+    if package == "dbos" and source.name not in USERS_OF_DBOS:
+        return "only jobs/durable.py touches dbos"
+    if package == "sqlalchemy" and not source.name.startswith("more_server/jobs/"):
+        return "only jobs touch the database"
     if package in plugins and package != own:
         return "nobody imports a plugin; it is found through its entry point"
     if package in training | {"more_train"} and ours != "train":
         return "training is a process of its own"
     if package == "more_server" and ours == "plugins" and not _is_public(target):
         return "plugins import the public names of more_server alone"
+    if package == "opentelemetry" and source.name not in USERS_OF_OPENTELEMETRY:
+        return "only tracing.py sends traces"
     return _layer_broken(source.module, target) if package == "more_server" == own else None
 
 
@@ -270,6 +295,9 @@ def test_functions_are_short(folder: str):
         ("more_server/speak.py", "import tests.conftest", "nothing imports tests"),
         ("more_server/speak.py", "def late(): from TTS.api import TTS", "touch coqui"),
         ("more_server/xtts/gpt.py", "import torchaudio.transforms", "touch coqui"),
+        ("more_server/speak.py", "def late(): from opentelemetry import trace", "only tracing.py"),
+        ("more_server/jobs/worker.py", "def late(): from dbos import DBOS", "touches dbos"),
+        ("more_server/web/jobs.py", "import sqlalchemy as sa", "touch the database"),
         ("more_server/xtts/gpt.py", "from more_server.engine import engine", "engine stands above xtts"),
         ("more_server/xtts/gpt.py", "from ..web.wire import Ready", "web stands above xtts"),
         ("more_server/xtts/gpt.py", "from .. import app", "app stands above xtts"),
@@ -298,6 +326,7 @@ def test_a_forbidden_import_is_found(tmp_path: Path, file: str, line: str, rule:
         ("more_server/web/speech.py", "from . import wire"),
         ("more_server/web/speech.py", "from ..speak import Speaker"),
         ("more_server/xtts/load.py", "import TTS, torchaudio"),
+        ("more_server/jobs/durable.py", "import dbos, sqlalchemy"),
         ("plugins/more_sample/chain.py", "from more_server import Audio, errors"),
         ("plugins/more_sample/chain.py", "from more_server.errors import BadInput"),
         ("plugins/more_sample/chain.py", "from more_sample import settings"),

@@ -13,9 +13,11 @@ import threading
 import tomllib
 import venv
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from more_server.settings import environment_names
 
@@ -117,6 +119,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(contents: set[str]):
     code = {name for name in contents if name.endswith(".py")}
     assert code == modules | samples | shipped
     assert "more_server/py.typed" in contents
+    assert {f"more_server/monitoring/{name}" for name in ("dashboard.json", "alerts.yaml")} <= contents
 
 
 def test_the_wheel_carries_the_bundled_model_and_voices_alone(contents: set[str]):
@@ -176,6 +179,20 @@ def test_an_editable_install_is_the_checkout(tree: Path, tmp_path: Path):
     assert Path(training) == tree / "train" / "more_sample_training" / "__init__.py"
 
 
+def test_every_dependency_has_a_lowest_version():
+    """An old one, whose holes are known, does not come in unnoticed."""
+    asked = [*PROJECT["project"]["dependencies"], *chain(*PROJECT["project"]["optional-dependencies"].values())]
+    open_ = [one for one in asked if not {">=", "==", "~="} & {part.operator for part in Requirement(one).specifier}]
+    assert open_ == []
+
+
+def test_every_dependency_was_looked_at():
+    """What of strangers' bytes reaches it stands in the list."""
+    listed = re.findall(r"^\| ([a-z0-9.-]+) \|", (ROOT / "tests" / "DEPENDENCIES.md").read_text("utf-8"), re.MULTILINE)
+    asked = [Requirement(one).name for one in PROJECT["project"]["dependencies"]]
+    assert [name for name in listed if name != "package"] == asked
+
+
 # The container. No engine is at hand where the tests run, so its file is read.
 
 
@@ -215,6 +232,7 @@ def test_the_container_runs_as_its_own_user_with_settings_that_exist():
     last_stage = instructions()[len(words) - 1 - words[::-1].index("FROM") :]
     assert ("USER", "10001:10001") in last_stage
     assert not any("apt-get" in rest or "pip install" in rest for _, rest in last_stage)
+    assert [json.loads(rest) for word, rest in last_stage if word == "VOLUME"] == [["/data"]]  # nothing is lost with it
     variables = dict(pair.split("=", 1) for word, rest in last_stage if word == "ENV" for pair in rest.split())
     ours = {name: value for name, value in variables.items() if name.startswith("MORE_")}
     assert ours == {"MORE_DATA_DIR": "/data", "MORE_SERVER__HOST": "0.0.0.0"}

@@ -4,7 +4,7 @@ import io
 import stat
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from more_server.audio import apart, read
 from more_server.audio.encode import encode_file
 from more_server.errors import BadInput, TooLarge
 from more_server.registry import Registry
@@ -29,6 +30,14 @@ from more_server.voicebank.details import (
 from more_server.voices import VoiceLibrary
 
 LIMITS = LimitSettings(reference_bytes=200_000, voice_references=4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def decoded_here() -> Iterator[None]:
+    """A process for each of a thousand clips would take minutes; tests/audio/test_apart.py has the process."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(apart, "decode", read.decode)
+        yield
 
 
 def tone(seconds: float = 1.2, hertz: float = 200, kind: str = "wav") -> bytes:
@@ -171,9 +180,9 @@ def link(info: zipfile.ZipInfo) -> None:
         (archive({"../ann/voice.toml": TOML}), "lead elsewhere"),
         (archive({"/etc/voice.toml": TOML}), "lead elsewhere"),
         (archive({"voice.toml": TOML, "ann/../../a.wav": TONE}), "lead elsewhere"),
-        (archive({"voice.toml": TOML, "..\\a.wav": TONE}), "lead elsewhere"),
-        (archive({"voice.toml": TOML, "C:a.wav": TONE}), "lead elsewhere"),
-        (archive({"voice.toml": TOML, "a\u202evaw.exe": TONE}), "lead elsewhere"),
+        (archive({"voice.toml": TOML, "..\\a.wav": TONE}), r"no name has \\"),
+        (archive({"voice.toml": TOML, "C:a.wav": TONE}), "no name has .*:"),
+        (archive({"voice.toml": TOML, "a\u202evaw.exe": TONE}), "what is not seen"),
         (archive({"voice.toml": TOML, "__MACOSX/../a.wav": TONE}), "lead elsewhere"),
         (archive({"voice.toml": TOML, "a//b.wav": TONE}), "lead elsewhere"),
         (archive({"voice.toml": TOML, "a.wav": TONE}, link), "a link"),
@@ -230,7 +239,7 @@ def test_bombs() -> None:
         unpack(zeros, LIMITS, "ann")
     with pytest.raises(TooLarge, match=r"voice\.toml"):
         unpack(archive({"voice.toml": b"#" * 100_000, "a.wav": TONE}), LIMITS, "ann")
-    with pytest.raises(TooLarge, match="more than 200 entries"):
+    with pytest.raises(TooLarge, match="holds 201 files; at most 200"):
         unpack(archive({f"{i}.wav": b"" for i in range(201)}), LIMITS, "ann")
     with pytest.raises(TooLarge, match="archive is larger"):
         unpack(b"\0" * 2_000_000, LIMITS, "ann")
@@ -241,7 +250,7 @@ def test_a_bomb_that_lies_about_its_size() -> None:
     bomb = archive({"voice.toml": TOML, "a.wav": b"\0" * 100_000_000})
     lying = bomb.replace(struct.pack("<I", 100_000_000), struct.pack("<I", 1000))
     assert lying != bomb
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match=r"'a\.wav': it cannot be unpacked: Bad CRC-32"):
         unpack(lying, LIMITS, "ann")
 
 

@@ -20,12 +20,15 @@ class BookFormat(msgspec.Struct, frozen=True, kw_only=True):
     """How a long recording can be kept."""
 
     name: str
-    suffix: str
-    """Of its files, with the dot."""
     media_type: str
     codec: Codec
     marks: Literal["none", "chapters", "comments"]
     """How it carries chapter marks: FFmpeg writes them in its own way, or we as Vorbis comments."""
+
+    @property
+    def suffix(self) -> str:
+        """Of its files, with the dot."""
+        return f".{self.name}"
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -61,18 +64,16 @@ def _codec(name: str) -> Codec:
 _FORMATS = (
     BookFormat(
         name="wav",
-        suffix=".wav",
         media_type="audio/wav",
         # A WAV counts its bytes in 32 bits: 24 h of 24 kHz. One that grows beyond becomes RF64 (EBU Tech 3306).
         codec=Codec(container="wav", name="pcm_s16le", sample_format="s16", container_options=(("rf64", "auto"),)),
         marks="none",
     ),
-    BookFormat(name="flac", suffix=".flac", media_type="audio/flac", codec=_codec("flac"), marks="comments"),
-    BookFormat(name="mp3", suffix=".mp3", media_type="audio/mpeg", codec=_codec("mp3"), marks="chapters"),
-    BookFormat(name="opus", suffix=".opus", media_type="audio/ogg", codec=_codec("opus"), marks="comments"),
+    BookFormat(name="flac", media_type="audio/flac", codec=_codec("flac"), marks="comments"),
+    BookFormat(name="mp3", media_type="audio/mpeg", codec=_codec("mp3"), marks="chapters"),
+    BookFormat(name="opus", media_type="audio/ogg", codec=_codec("opus"), marks="comments"),
     BookFormat(
         name="m4b",
-        suffix=".m4b",
         media_type="audio/mp4",
         codec=msgspec.structs.replace(
             _codec("aac"),
@@ -156,7 +157,7 @@ def _metadata(format_: BookFormat, sample_rate: int, tags: Tags, marks: Sequence
         # FFmpeg reads them in FLAC and in Ogg. It writes none in FLAC, and in Ogg some that are a second late: it
         # rounds to whole seconds before it adds the milliseconds.
         for number, mark in enumerate(marks):
-            found[f"CHAPTER{number:03}"] = _time(mark.start / sample_rate)
+            found[f"CHAPTER{number:03}"] = timestamp(mark.start / sample_rate)
             found[f"CHAPTER{number:03}NAME"] = mark.title
     return {name: value for name, value in found.items() if value}
 
@@ -178,6 +179,7 @@ def _language(language: str) -> str:
     return ISO_639_2.get(language.partition("-")[0], "")
 
 
-def _time(seconds: float) -> str:
-    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds / 1000:06.3f}"
+def timestamp(seconds: float, mark: str = ".") -> str:
+    """Hours, minutes, seconds and milliseconds, as Vorbis comments and subtitles have them; mark: before the last."""
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02}{mark}{milliseconds:03}"

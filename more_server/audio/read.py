@@ -6,7 +6,7 @@ FFmpeg sees bytes, never a name, and may open nothing else; what it decodes is c
 import ctypes
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,6 +51,15 @@ SILENCE_DECIBELS = -40.0
 _FRAME_SECONDS = 0.01
 
 
+def decode(data: bytes, *, max_seconds: float, max_channels: int, param: str = "audio_sample") -> Audio:
+    """A clip in mono at the rate of its own file, where flat tops are still flat. Raises as `read` does."""
+    decoder = Decoder(max_seconds, max_channels, param)
+    samples = decoder.decode(data)
+    if not len(samples):
+        raise BadInput("the audio has no samples", param=param)
+    return Audio(samples, decoder.rate)
+
+
 def read(
     data: bytes,
     *,
@@ -59,19 +68,19 @@ def read(
     max_seconds: float,
     max_channels: int,
     param: str = "audio_sample",
+    by: Callable[..., Audio] = decode,
 ) -> Audio:
     """Decode `data` to mono at `sample_rate` hertz: channels are averaged, the level stays as it is.
 
-    TooLarge where there are more bytes or seconds than allowed; BadInput for everything else that is wrong,
-    both naming `param`.
+    by: `decode`, or `apart.decode` for what somebody uploads. TooLarge where there are more bytes or seconds than
+    allowed; BadInput for everything else that is wrong, both naming `param`.
     """
     if len(data) > max_bytes:
         raise _too_many_bytes(len(data), max_bytes, param)
     if not data:
         raise BadInput(f"the audio is empty; send {CONTAINERS}", param=param)
-    decoder = Decoder(max_seconds, max_channels, param)
-    mono = decoder.decode(data)
-    samples = resample(mono, decoder.rate, sample_rate)
+    audio = by(data, max_seconds=max_seconds, max_channels=max_channels, param=param)
+    samples = resample(audio.samples, audio.sample_rate, sample_rate)
     if not len(samples):
         raise BadInput("the audio has no samples", param=param)
     return Audio(samples, sample_rate)
@@ -133,15 +142,6 @@ def trim_silence(samples: Samples, sample_rate: int) -> Samples:
         start = max(0, min(start - lacking // 2, len(samples) - (end - start) - lacking))
         end = min(len(samples), start + round(SHORTEST_SECONDS * sample_rate))
     return samples[start:end]
-
-
-def decode(data: bytes, *, max_seconds: float, max_channels: int, param: str = "audio_sample") -> Audio:
-    """A clip in mono at the rate of its own file, where flat tops are still flat. Raises as `read` does."""
-    decoder = Decoder(max_seconds, max_channels, param)
-    samples = decoder.decode(data)
-    if not len(samples):
-        raise BadInput("the audio has no samples", param=param)
-    return Audio(samples, decoder.rate)
 
 
 class Decoder:

@@ -18,6 +18,7 @@ MOST_STREAMS = 256
 """Of `engine.slots`."""
 LONGEST_JOB_SECONDS = 3600
 """Some 700 passages; a preview shows at most 1000."""
+LONGEST_SOAK_MINUTES = 1440
 
 
 def bench(
@@ -33,6 +34,7 @@ def bench(
     repeats: Count = 8,
     http: bool | None = None,
     jobs: Annotated[int, Parameter(validator=Number(gte=0, lte=LONGEST_JOB_SECONDS))] = 0,
+    soak: Annotated[float, Parameter(validator=Number(gte=0, lte=LONGEST_SOAK_MINUTES))] = 0,
     json_only: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Measure speed and memory on this machine: a table, then one line of JSON.
@@ -61,25 +63,37 @@ def bench(
         Also measure a server over HTTP; if not said: for a model yes, for random weights no.
     jobs
         Also measure a speech job of about so many seconds of audio, and what a listener notices of one.
+    soak
+        Instead of all that: a server under clients that come and go for so many minutes, ten are good; fails where one
+        is lost, a slot stays taken, or memory grows.
     json_only
         No table, only the line of JSON.
     """
+    _check(bool(model), bool(random), soak=bool(soak), more=bool(against or http or jobs))
+    options = _options(model, random or "", _counts(streams), precision, device)
+    options |= {"codes": codes, "tokens": tokens, "repeats": repeats, "jobs": jobs, "soak": soak}
+    options |= {"coqui": against == "coqui", "http": not random if http is None else http, "json_only": json_only}
+    sys.exit(subprocess.call([sys.executable, str(_script()), json.dumps(options)]))  # noqa: S603 - our own file
+
+
+def _check(model: bool, random: bool, *, soak: bool, more: bool) -> None:
     if model and random:
         raise BadInput("--model and --random exclude each other: weights are those of a model, or random")
-    loaded, counts = settings(), _counts(streams)
-    options = {
+    if soak and (random or more):
+        raise BadInput("--soak stands alone, with a model that speaks: without --random, --against, --http and --jobs")
+
+
+def _options(
+    model: str | None, random: str, counts: list[int], precision: str | None, device: str | None
+) -> dict[str, Any]:
+    """What is measured, and with what engine. Raises ModelNotFound, ModelError or SettingsError."""
+    loaded = settings()
+    return {
         "folder": "" if random else str(_folder(loaded, model)),
-        "random": random or "",
+        "random": random,
         "streams": counts,
-        "codes": codes,
-        "tokens": tokens,
-        "repeats": repeats,
-        "coqui": against == "coqui",
-        "http": not random if http is None else http,
-        "jobs": jobs,
-        **{"json_only": json_only, "engine": _engine(loaded.engine, counts[-1], precision, device)},
+        "engine": _engine(loaded.engine, counts[-1], precision, device),
     }
-    sys.exit(subprocess.call([sys.executable, str(_script()), json.dumps(options)]))  # noqa: S603 - our own file
 
 
 def _script() -> Path:

@@ -7,21 +7,20 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlencode
 
 from cyclopts import App, Parameter
 
-from more_server.cli.asking import Away, Server
-from more_server.cli.output import console, size, table
+from more_server.cli.asking import SECONDS, Away, Server
+from more_server.cli.output import bars, console, size, table
 from more_server.errors import BadInput, MoreError, StorageError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 JOBS = "/v1/jobs"
 RETRIES, RETRY_SECONDS = 60, 2.0
 """While the server starts anew, which a large model makes long, whoever watches tries again."""
+ORDER_SECONDS = 600.0
+"""For an order to be taken: a training's inputs are read through first. Whoever asked again would have two jobs."""
 HERE = Server()
 
 app = App(name="jobs", help="Long speech and training in a running server.", help_format="plaintext")
@@ -53,7 +52,8 @@ def list_jobs(
     made = table("job", "kind", "status", "at", "asked for", "results")
     for job in found["data"]:
         progress, results = job["progress"], [one["name"] for one in job["results"]]
-        at = f"{progress['stage']} {progress['percent']:.0f} %" if progress else ""
+        # Of a job that has succeeded it would be the last stage, as if that still went on.
+        at = f"{progress['stage']} {progress['percent']:.0f} %" if progress and job["status"] != "succeeded" else ""
         shown = " ".join(results[:3]) + (f" and {len(results) - 3} more" if len(results) > 3 else "")
         made.add_row(job["id"], job["kind"], job["status"], at, _when(job["created"]), shown)
     console().print(made)
@@ -102,6 +102,8 @@ def start(
     server
         Where it is, and who asks.
     """
+    import httpx
+
     asked = dict(_field(one) for one in fields)
     if document:
         content = _content(document)
@@ -111,7 +113,7 @@ def start(
     asked["kind"] = kind
     if webhook:
         asked["webhook"] = {"url": webhook}
-    made = server.ask("POST", JOBS, json=asked)
+    made = server.ask("POST", JOBS, json=asked, timeout=httpx.Timeout(SECONDS, read=ORDER_SECONDS))
     if watch:
         _watch(server, made["id"])
     else:
@@ -225,12 +227,7 @@ def _fetch(server: Server, result: dict[str, Any], into: Path) -> None:
     except OSError as error:
         raise StorageError(f"{path.parent} cannot be made: {error.strerror or error}") from error
     address = server.url.rstrip("/") + result["url"]
-    with server.client() as client, _bars("download") as bars:
-        task = bars.add_task(path.name, total=result["bytes"])
-
-        def show(_what: str, done: int, total: int) -> None:
-            bars.update(task, completed=done, total=total)
-
+    with server.client() as client, bars() as show:
         download = Download(client, address, path, size=result["bytes"], on_progress=show)
         got = download.fetch()
         download.tidy()
@@ -285,40 +282,35 @@ class _Shown:
     """A job as it goes: a bar on a terminal, else a line at each whole percent."""
 
     def __init__(self) -> None:
-        self._bars = _bars("job") if console().is_terminal else None
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        stage, ends = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[ends]}")
+        bar = Progress(stage, BarColumn(), TaskProgressColumn(), ends, console=console())
+        self._bar = bar if console().is_terminal else None
         self._said = ""
 
     def __enter__(self) -> Self:
-        if self._bars is not None:
-            self._bars.start()
-            self._bars.add_task("", total=100, ends="")
+        if self._bar is not None:
+            self._bar.start()
+            self._bar.add_task("", total=100, ends="")
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def __call__(self, job: dict[str, Any]) -> None:
         progress = job["progress"] or {"stage": "", "percent": 0, "estimated_end": None}
         stage = progress["stage"] if job["status"] == "running" and progress["stage"] else job["status"]
         end = progress["estimated_end"] if job["status"] == "running" else None
         ends = f"ends {_when(end)}" if end else ""
-        if self._bars is not None:
-            self._bars.update(self._bars.task_ids[0], description=stage, completed=progress["percent"], ends=ends)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], description=stage, completed=progress["percent"], ends=ends)
             return
         told = f"{stage} {int(progress['percent'])} %"
         if told != self._said:
             console().print(f"{told}, {ends}" if ends else told)
             self._said = told
-
-
-def _bars(what: Literal["job", "download"]) -> "Progress":
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    name = TextColumn("{task.description}", markup=False)
-    if what == "job":
-        return Progress(name, BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[ends]}"), console=console())
-    return Progress(name, BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console())
 
 
 def _path(job_id: str) -> str:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cyclopts import App
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from more_server.cli.output import console, settings, size, table
+from more_server.cli.output import bars, console, settings, size, table
 from more_server.errors import ModelError
 
 app = App(name="models", help="List, fetch, import and choose models.", help_format="plaintext")
@@ -72,8 +71,8 @@ def import_model(folder: Path, /, *, name: str | None = None, licence: str | Non
     """
     from more_server.models import XTTS2_LICENCE, import_folder
 
-    with _progress() as bars:
-        info = import_folder(settings(), folder, name, licence=licence or XTTS2_LICENCE, on_progress=bars.show)
+    with bars() as show:
+        info = import_folder(settings(), folder, name, licence=licence or XTTS2_LICENCE, on_progress=show)
     console().print(
         f"{info.id}: {size(info.size_bytes)}, {_counted(info.languages, 'language')}, "
         f"{_counted(info.voices, 'voice')}, {info.licence}"
@@ -99,8 +98,8 @@ def pull(model: str, /, *, accept_license: bool = False) -> None:
     accepted = (
         accept_license or not offered.must_accept or _asked(offered.title, offered.licence, offered.licence_address)
     )
-    with _progress() as bars:
-        result = pull(loaded, model, accept_license=accepted, on_progress=bars.show)
+    with bars() as show:
+        result = pull(loaded, model, accept_license=accepted, on_progress=show)
     made = table("file", "size", "checked against")
     for file in result.files:
         made.add_row(file.name, size(file.size_bytes), file.verified_by)
@@ -118,31 +117,3 @@ def _asked(title: str, licence: str, address: str) -> bool:
     if not out.is_terminal:
         raise ModelError("the licence must be accepted: run it on a terminal, or add --accept-license")
     return out.input("Type yes to accept it: ").strip().lower() == "yes"
-
-
-class _Bars:
-    """A bar for each file or step that reports progress."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, object] = {}
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """`done` of `total` bytes or steps of `what`."""
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, total=total)
-        self._progress.update(self._tasks[what], completed=done, total=total)  # type: ignore[arg-type]
-
-
-class _progress:  # noqa: N801 - used as a function
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console()
-        )
-
-    def __enter__(self) -> _Bars:
-        self._progress.__enter__()
-        return _Bars(self._progress)
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.__exit__(None, None, None)

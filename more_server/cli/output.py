@@ -1,5 +1,7 @@
 """What commands have in common: settings, a console, and sizes in words."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from more_server.registry import Registry
     from more_server.voices import VoiceLibrary
 
-__all__ = ("console", "quiet", "registry", "settings", "size", "table", "voices")
+__all__ = ("bars", "console", "quiet", "registry", "settings", "size", "table", "voices")
 
 
 def settings() -> Settings:
@@ -60,6 +62,23 @@ def table(*columns: str) -> Table:
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Shows `done` of `total` bytes or steps of whatever is named; each has a bar of its own."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    tasks: dict[str, TaskID] = {}
+    name = TextColumn("{task.description}", markup=False)
+    with Progress(name, BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console()) as progress:
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield show
 
 
 def size(count: float) -> str:

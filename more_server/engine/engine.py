@@ -6,9 +6,8 @@ import gc
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +20,8 @@ from more_server.engine.loop import BREAKER_OPEN, Loop
 from more_server.engine.runner import Runner, pick_device
 from more_server.engine.scheduler import Limits, Scheduler
 from more_server.engine.sequence import Stream
+from more_server.engine.state import EngineState
+from more_server.engine.watch import HUNG, LOOK_SECONDS, Watch, unavailable
 from more_server.errors import EngineFailure, ModelLoading, MoreError, Resting, SettingsError, Unavailable
 from more_server.settings import EngineSettings
 from more_server.speech import Audio, Samples, Segment, Utterance, VoiceLatents
@@ -37,8 +38,9 @@ LOADING_RETRY_SECONDS = 5.0
 RESTING = "speech is paused while a model is being trained (jobs.training_memory)"
 RESTING_RETRY_SECONDS = 60.0
 """A training takes longer; clients honour no more."""
-DRAIN_SECONDS = 0.05
-"""How often an engine that is to rest is asked whether it still speaks."""
+DRAIN_SECONDS = 0.2
+"""How often an engine that is to rest or to end is asked whether it still speaks."""
+HUNG_JOIN_SECONDS = 2.0
 ALONE_JOB_ROWS = 3
 """Rows of jobs in one turn where they gain nothing from company but the draw: nano in fp32 takes 4 ms a row and 1 ms
 for all draws. With seven of them a person waited for 30 ms; with three first audio grows by a sixth; with two a job
@@ -46,31 +48,6 @@ takes 4 % more time, with one 14 %."""
 CPU_PROMPTS, GPU_PROMPTS = 1, 8
 """Prompts read in one turn. One of 60 tokens takes two cores 0.1 s with XTTS-v2, in which all others wait; eight of
 them in one pass took 1.4 s."""
-
-
-@dataclass(frozen=True)
-class EngineState:
-    """What the engine is doing, for health and metrics."""
-
-    model: str
-    loaded: bool = False
-    """It takes work: the model is loaded, nothing has failed, the breaker is closed."""
-    failure: str = ""
-    device: str = ""
-    precision: str = ""
-    slots: int = 0
-    slots_in_use: int = 0
-    speaking: int = 0
-    """Utterances."""
-    waiting: int = 0
-    """Utterances."""
-    breaker_open: bool = False
-    resting: bool = False
-    """Speech is paused; the model's memory is free once what was being spoken has ended."""
-    guards: Mapping[str, int] = field(default_factory=dict)
-    """What guards on speech did since the start."""
-    steps_by_rows: Mapping[int, int] = field(default_factory=dict)
-    """Steps since the start, by the number of sequences they moved on."""
 
 
 class Engine:
@@ -83,9 +60,10 @@ class Engine:
         self._bounds = bounds
         self._lock = threading.Lock()
         self._stopping = False
-        self._failure: BaseException | None = None
+        self._failure = ""
         self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._loop: Loop | None = None
+        self._watch: Watch | None = None
         self._changing = threading.Lock()
         """Held while the thread is ended or begun anew."""
         self._resting = self._lowered = False
@@ -122,8 +100,10 @@ class Engine:
             with loop.wake:
                 loop.stopping = True
                 loop.wake.notify_all()
-        if self._thread.is_alive():
-            self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(HUNG_JOIN_SECONDS)
+            if self.hung:
+                return  # the server's end does not wait for one that hangs
 
     # -- making room
 
@@ -135,54 +115,74 @@ class Engine:
     async def rest(self) -> None:
         """Take no more speech, let what runs come to its end, then free the model's memory; until `wake`.
 
-        One that is still loading ends that first; one that has failed has nothing to free.
+        Listeners who take nothing for `stalled_seconds` are cut off. One that is still loading ends that first; one
+        that has failed is freed, too. Raises Unavailable where a step hangs.
         """
         self._resting = True
+        self._tell()
         with suppress(Exception):  # told by `state`, and to whoever started it
             await self.wait_ready()
+        await self.drained()
+        await asyncio.to_thread(self._unload)
+
+    async def drained(self) -> None:
+        """Return once nothing is spoken and nothing waits; what was resolved a moment ago has come by then.
+
+        Raises Unavailable where that never ends, for a step hangs.
+        """
         while True:
             await asyncio.sleep(DRAIN_SECONDS)
+            if self.hung:
+                raise unavailable()
             if not self._is_at_work():
-                break
-        await asyncio.to_thread(self._unload)
+                return
 
     def wake(self) -> None:
         """Load the model again and take speech; `wait_ready` tells when. May be called while `rest` is not done."""
         with self._changing:
             self._resting = False
+            self._tell()
             with self._lock:
                 anew = self._loop is None and self._config is not None and not self._stopping
             if anew and not self._thread.is_alive():  # else it is being loaded already
-                self._ready, self._failure = concurrent.futures.Future(), None
+                self._ready, self._failure = concurrent.futures.Future(), ""
                 self._thread = self._new_thread()
                 self._thread.start()
 
     def lower(self, lowered: bool) -> None:
         """Speak half as many segments at a time, one at least, or as many as usual; what runs is not touched."""
-        with self._lock:
-            self._lowered = lowered
-            if self._loop is not None:
-                self._lower(self._loop)
+        self._lowered = lowered
+        self._tell()
 
-    def _lower(self, loop: Loop) -> None:
-        with loop.wake:
-            loop.scheduler.lower(max(1, loop.runner.slots // 2) if self._lowered else None)
-            loop.wake.notify_all()
+    def _tell(self) -> None:
+        """Tell the loop, where there is one, how it is to work."""
+        with self._lock:
+            loop = self._loop
+            if loop is None:
+                return
+            with loop.wake:
+                loop.scheduler.lower(max(1, loop.runner.slots // 2) if self._lowered else None)
+                loop.scheduler.draining = self._resting
+                loop.wake.notify_all()
 
     def _is_at_work(self) -> bool:
         loop = self._loop
-        if loop is None or not self._resting:
+        if loop is None:
             return False
         with loop.wake:
             return bool(loop.scheduler.all_streams() or loop.tasks) and self._thread.is_alive()
 
     def _unload(self) -> None:
         with self._changing:
-            if not self._resting or self._failure is not None:
+            if not self._resting:
                 return
             self._end_thread()
+            if self._thread.is_alive():
+                raise unavailable()  # and what it holds is not free
             with self._lock:
                 loop, self._loop = self._loop, None
+                if loop is not None:
+                    self._failure = ""  # of a loop that is no more; the next one is begun anew
         if loop is not None:
             device = loop.runner.model.device
             del loop
@@ -192,21 +192,27 @@ class Engine:
             log.info("model rests", model=self.model_dir.name)
 
     @property
+    def hung(self) -> bool:
+        """A step does not come back."""
+        watch = self._watch
+        return watch is not None and watch.hung
+
+    @property
     def ready(self) -> bool:
         return self.state().loaded
 
     def state(self) -> EngineState:
         loop, failure, resting = self._loop, self._failure, self._resting
-        if loop is None or failure is not None:
-            told = str(failure or (RESTING if resting else ""))
+        if loop is None or failure:
+            told = failure or (RESTING if resting else "")
             return EngineState(self.model_dir.name, failure=told, device=self._device, resting=resting)
         with loop.wake:
             scheduler = loop.scheduler
             open_ = loop.breaker.open
             return EngineState(
                 model=self.model_dir.name,
-                loaded=not (open_ or self._stopping or resting),
-                failure=RESTING if resting else BREAKER_OPEN if open_ else "",
+                loaded=not (open_ or self._stopping or resting or self.hung),
+                failure=HUNG if self.hung else RESTING if resting else BREAKER_OPEN if open_ else "",
                 device=str(loop.runner.model.device),
                 precision=loop.runner.model.precision,
                 slots=scheduler.slots.most,
@@ -214,6 +220,7 @@ class Engine:
                 speaking=len(scheduler.running),
                 waiting=len(scheduler.waiting),
                 breaker_open=open_,
+                hung=self.hung,
                 resting=resting,
                 guards=dict(loop.guards),
                 steps_by_rows=dict(loop.rows),
@@ -236,26 +243,37 @@ class Engine:
 
         Leaving the iterator, by whatever way, frees its slots at the engine's next step.
         """
+        listener = Mailbox(asyncio.get_running_loop())
+        stream, wake = self._queued(utterance, listener)
+        try:
+            async for samples, actions, ends_segment in listener.pieces():
+                yield Audio(samples, stream.sample_rate, actions, ends_segment)
+                with wake:
+                    stream.samples_heard += len(samples)
+                    wake.notify_all()
+        finally:
+            with wake:
+                stream.aborted = True
+                wake.notify_all()
+
+    def _queued(self, utterance: Utterance, listener: Mailbox) -> tuple[Stream, threading.Condition]:
+        """The utterance's stream, and what guards it. The loop and its model stay here: whoever listens lives on for
+        as long as he likes, and would keep them in memory."""
         loop = self._running()
         model = loop.runner.model
-        listener = Mailbox(asyncio.get_running_loop())
-        most, language, rate = model.gpt.most_codes, utterance.language, model.config.output_sample_rate
-        stream = Stream(utterance, listener, lambda segment: self._bounds(segment, language, most), rate)
+        most, language = model.gpt.most_codes, utterance.language
+        stream = Stream(
+            utterance,
+            listener,
+            lambda segment: self._bounds(segment, language, most),
+            model.config.output_sample_rate,
+        )
         with loop.wake:
             self._running()  # once more, now that the thread cannot end in between
             self._check_breaker(loop)
             loop.scheduler.add(stream)
             loop.wake.notify_all()
-        try:
-            async for samples, actions, ends_segment in listener.pieces():
-                yield Audio(samples, rate, actions, ends_segment)
-                with loop.wake:
-                    stream.samples_heard += len(samples)
-                    loop.wake.notify_all()
-        finally:
-            with loop.wake:
-                stream.aborted = True
-                loop.wake.notify_all()
+        return stream, loop.wake
 
     async def condition(self, clips: Sequence[tuple[Samples, Samples]]) -> VoiceLatents:
         """Latents of a voice; each clip at the model's mel rate and at its speaker encoder's rate."""
@@ -269,7 +287,14 @@ class Engine:
             self._check_breaker(loop)
             loop.tasks.append(Task(future, work))
             loop.wake.notify_all()
-        return await asyncio.wrap_future(future)
+        working = asyncio.wrap_future(future)
+        try:
+            while not (await asyncio.wait({working}, timeout=LOOK_SECONDS))[0]:
+                if self.hung:
+                    raise unavailable()
+            return working.result()
+        finally:
+            working.cancel()
 
     # -- the thread
 
@@ -280,12 +305,14 @@ class Engine:
             with self._lock:
                 self._config, self._tokenizer, self._device = model.config, model.tokenizer, str(model.device)
                 self._loop, loop.stopping = loop, self._stopping
-                self._lower(loop)
+                self._watch = Watch(loop, threading.current_thread(), self._settings.hung_seconds)
+            self._tell()
+            self._watch.start()
             del model
         except BaseException as error:  # whoever waits for readiness gets it
             if self._config is not None:
                 log.exception("the model cannot be loaded again", model=self.model_dir.name)
-            self._failure = error
+            self._failure = str(error) or type(error).__name__
             self._ready.set_exception(error)
             return
         self._ready.set_result(None)
@@ -295,9 +322,12 @@ class Engine:
                 pass
         except BaseException as error:
             log.exception("the engine's loop ended")
+            reason = f"{type(error).__name__}: {error}"  # of the error itself nothing is kept: it holds the model
             with loop.wake:
-                self._failure = error
-            end = EngineFailure(f"the engine has failed: {type(error).__name__}: {error}")
+                self._failure = reason
+            end = EngineFailure(f"the engine has failed: {reason}")
+        self._watch.end()
+        self._watch = None  # it holds the model
         loop.end_all(end)
 
     def _load(self) -> Loop:
@@ -336,12 +366,14 @@ class Engine:
         return Loop(runner, Scheduler(limits), settings.stalled_seconds)
 
     def _running(self) -> Loop:
-        if self._failure is not None:
+        if self._failure:
             raise Unavailable(f"the engine does not work: {self._failure}", retry_after=LOADING_RETRY_SECONDS)
         if self._stopping:
             raise Unavailable("the server is shutting down", retry_after=LOADING_RETRY_SECONDS)
         if self._resting:
             raise Resting(RESTING, retry_after=RESTING_RETRY_SECONDS)
+        if self.hung:
+            raise unavailable()
         if self._loop is None:
             raise ModelLoading("the model is still loading", retry_after=LOADING_RETRY_SECONDS)
         return self._loop

@@ -47,11 +47,12 @@ class Task(Generic[Result]):
         self._future = future
         self._work = work
 
-    def run(self, runner: Runner) -> None:
+    def run(self, attempt: Callable[[Callable[[Runner], Result]], Result]) -> None:
+        """attempt: gives the work the runner, and sees to what fails there."""
         if not self._future.set_running_or_notify_cancel():
             return
         try:
-            self._future.set_result(self._work(runner))
+            self._future.set_result(attempt(self._work))
         except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
             self._future.set_exception(error)
 

@@ -1,11 +1,14 @@
 """The engine's loop: schedule → run → postprocess, on the engine's own thread."""
 
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+import numpy as np
 import structlog
 
 from more_server.engine.breaker import Breaker
@@ -16,6 +19,7 @@ from more_server.engine.scheduler import Scheduler
 from more_server.engine.sequence import Sequence, Stream
 from more_server.errors import Busy, EngineFailure, MoreError, Unavailable
 
+Result = TypeVar("Result")
 log = structlog.get_logger("more_server.engine")
 
 BREAKER_OPEN = "speaking has failed again and again; it is tried anew before more requests are taken"
@@ -52,6 +56,8 @@ class Loop:
         """What guards did since the start."""
         self.rows: Counter[int] = Counter()
         """Steps by the number of sequences they moved on."""
+        self.busy_since: float | None = None
+        """When the work began that is being done, by time.monotonic; None: there is none."""
         self._stalled_seconds = stalled_seconds
         self._recovery = Recovery(scheduler.limits.slots, runner.free)
         self._stop_code = runner.model.config.gpt.stop_audio_token
@@ -61,14 +67,22 @@ class Loop:
         turn = self._next_turn()
         if turn is None:
             return False
+        try:
+            self._run(turn)
+        finally:
+            self.busy_since = None
+        return True
+
+    def _run(self, turn: Turn) -> None:
         for task in turn.tasks:
-            task.run(self.runner)
+            self.busy_since = time.monotonic()  # each by itself: twenty new voices take a minute, and nothing hangs
+            task.run(self._attempt)
+        self.busy_since = time.monotonic()
         for stream, error in turn.endings:
             self._end(stream, error)
         if turn.probe:
             self._probe()
         self._speak(turn.sequences)
-        return True
 
     def end_all(self, error: MoreError) -> None:
         """Tell everyone who waits or listens that it is over."""
@@ -91,7 +105,8 @@ class Loop:
                 self.tasks.clear()
                 if turn != Turn():
                     return turn
-                self.wake.wait(WAKE_SECONDS if self.scheduler.waiting or self.breaker.open else None)
+                looks = self.scheduler.waiting or self.scheduler.draining or self.breaker.open
+                self.wake.wait(WAKE_SECONDS if looks else None)
             return None
 
     def _endings(self) -> Iterable[tuple[Stream, MoreError]]:
@@ -99,7 +114,7 @@ class Loop:
             seconds, retry_after = self.scheduler.limits.deadline_seconds, self.scheduler.retry_after()
             yield stream, Busy(f"no slot was free for {seconds:g} s (engine.deadline_seconds)", retry_after=retry_after)
         for stream in self.scheduler.stalled(self._stalled_seconds):
-            yield stream, Unavailable("the audio was not taken while others waited for the slot")
+            yield stream, Unavailable("the audio was not taken while others waited for it to end")
 
     # -- run
 
@@ -111,7 +126,7 @@ class Loop:
         faults: list[Exception] = []
         # One that a tail of silence has ended draws no more; its last audio is still due. So is that of a job that was
         # put off, and before its next code: a piece is cut by what is known when it is made.
-        due = [one for one in sequences if one.ended or self.runner.has_audio(one)]
+        due = [one for one in sequences if one.ended or (one.stream.utterance.priority and self.runner.has_audio(one))]
         for sequence, code in self._recovery.run(self.runner.step, [one for one in sequences if one not in due]):
             if isinstance(code, Exception) or code == BROKEN:
                 faults.append(self._fail(sequence, code if isinstance(code, Exception) else None))
@@ -124,11 +139,26 @@ class Loop:
             for sequence, samples in self._recovery.run(self.runner.audio, _seated(group)):
                 if isinstance(samples, Exception):
                     faults.append(self._fail(sequence, samples))
-                elif sequence.slot is not None:
+                elif sequence.slot is None:
+                    continue
+                elif not np.isfinite(samples).all():
+                    faults.append(self._fail(sequence, None))
+                else:
                     heard = True
                     sequence.hear(samples, last=sequence.ended)
                     self._hand_over(sequence)
         self._note(faults, heard)
+
+    def _attempt(self, work: Callable[[Runner], Result]) -> Result:
+        """Work of others for the device. Raises nothing but errors of the house, and what is not an Exception."""
+        try:
+            return self._recovery.retried(partial(work, self.runner))
+        except MoreError:
+            raise
+        except Exception as error:
+            failure = self._failure(error, "making a voice's latents")
+            log.exception("work for the device failed", reason=failure.message)
+            raise failure from error
 
     def _is_put_off(self, group: list[Sequence]) -> bool:
         """A piece of audio takes as long as ten codes, so a job's waits while a person has heard nothing yet."""
@@ -164,18 +194,22 @@ class Loop:
 
     def _fail(self, sequence: Sequence, error: Exception | None) -> MoreError:
         stream = sequence.stream
-        if error is None:
-            failure: MoreError = EngineFailure(
-                "the model's output is not finite; its weights are damaged or the precision is too low"
-            )
-        elif is_out_of_memory(error):
-            failure = Unavailable("the device ran out of memory", retry_after=self.scheduler.retry_after())
-        else:
-            failure = EngineFailure(f"the model failed while speaking: {type(error).__name__}: {error}")
+        failure = self._failure(error, "speaking")
         failure.__cause__ = error
         log.error("speaking failed", request_id=stream.utterance.id, reason=failure.message, exc_info=error)
         self._end(stream, failure)
         return failure
+
+    def _failure(self, error: Exception | None, doing: str) -> MoreError:
+        """What those are told whom it concerns. None: what came out is not finite."""
+        if error is None:
+            return EngineFailure(
+                "the model's output is not finite; its weights are damaged or the precision is too low"
+            )
+        if is_out_of_memory(error):
+            with self.wake:
+                return Unavailable("the device ran out of memory", retry_after=self.scheduler.retry_after())
+        return EngineFailure(f"the model failed while {doing}: {type(error).__name__}: {error}")
 
     def _end(self, stream: Stream, error: MoreError | None) -> None:
         with self.wake:

@@ -44,6 +44,18 @@ class Recovery:
             self.rows, self._good_steps = min(2 * self.rows, self._slots), 0
         return [*results]
 
+    def retried(self, work: Callable[[], Result]) -> Result:
+        """What work that is nobody's row gives, done once more where memory ran out. Raises what it fails with."""
+        try:
+            return work()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("out of memory", reason=str(error).partition("\n")[0])
+        # Not before the error has gone, whose frames hold the tensors that there was no room for.
+        self._free()
+        return work()
+
     def _in_halves(
         self, work: Work[Result], sequences: Many[Sequence], error: Exception
     ) -> list[tuple[Sequence, Result | Exception]]:

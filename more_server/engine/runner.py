@@ -74,7 +74,7 @@ class Runner:
     def with_audio(self, sequences: Many[Sequence]) -> list[list[Sequence]]:
         """Those that have a piece of audio complete, in the groups that `audio` is best asked for, people first.
 
-        On a GPU all at once; a CPU gains nothing from it, so each is heard as soon as it is made.
+        On a GPU all of either at once; a CPU gains nothing from it, so each is heard as soon as it is made.
         """
         ready = [sequence for sequence in sequences if self.has_audio(sequence)]
         people = [sequence for sequence in ready if not sequence.stream.utterance.priority]
@@ -122,10 +122,10 @@ class Runner:
         config = self.model.config
         nobody = torch.zeros(1, config.gpt.model_dim, device=self.model.device)
         latents, logits = self._passes.prefill([self.model.gpt.prompt(nobody, (0,))], [self.slots], [nobody])
-        if not bool(logits.isfinite().all()):
-            raise RuntimeError("the model's output is not finite")
         voice = torch.zeros(config.decoder.cond_channels, device=self.model.device)
-        self.model.decoder.decode(latents.expand(PROBE_LATENTS, -1), voice).cpu()
+        audio = self.model.decoder.decode(latents.expand(PROBE_LATENTS, -1), voice)
+        if not all(bool(made.isfinite().all()) for made in (logits, audio)):
+            raise RuntimeError("the model's output is not finite")
 
     # -- steps
 

@@ -57,6 +57,8 @@ class Scheduler:
         self.slots = Slots(limits.slots)
         self.waiting: list[Stream] = []
         self.running: list[Stream] = []
+        self.draining = False
+        """All are waited for to end, so a listener who takes nothing keeps others waiting, too."""
         self.clock = clock
         self._service_seconds = FIRST_GUESS_SECONDS
         self._turn_at = -math.inf
@@ -73,7 +75,7 @@ class Scheduler:
         free = max(0, limits.concurrency - taken)
         if len(before) >= limits.queue + free:
             raise self._busy(
-                f"{len(self.running)} requests are being spoken and {len(self.waiting)} wait, which is the limit "
+                f"{taken} requests are being spoken and {len(before)} wait, which is the limit "
                 "(engine.max_concurrency, engine.queue)"
             )
         ahead = sum(self._rank(other) <= now + self._handicap(stream) for other in self.waiting)
@@ -99,6 +101,7 @@ class Scheduler:
             self.waiting.remove(stream)
         for sequence in stream.sequences:
             self.free(sequence)
+        stream.let_go()
 
     def free(self, sequence: Sequence) -> None:
         """Take a sequence's slot back."""
@@ -110,8 +113,9 @@ class Scheduler:
         return [*self.running, *self.waiting]
 
     def retry_after(self) -> float:
-        """Seconds until a newcomer would find a place: those before it, at the measured service time."""
-        wait = self._service_seconds * (len(self.waiting) + 1) / self.limits.concurrency
+        """Seconds until a person who comes would find a place: people before him, at the measured service time."""
+        people = sum(not stream.utterance.priority for stream in self.waiting)
+        wait = self._service_seconds * (people + 1) / self.limits.concurrency
         return min(max(wait, RETRY_SECONDS[0]), RETRY_SECONDS[1])
 
     def expired(self) -> list[Stream]:
@@ -120,8 +124,8 @@ class Scheduler:
         return [stream for stream in self.waiting if not stream.utterance.priority and stream.arrived_at < since]
 
     def stalled(self, seconds: float) -> list[Stream]:
-        """Streams whose listeners have taken nothing for so long while other people wait."""
-        if all(stream.utterance.priority for stream in self.waiting):
+        """Streams whose listeners have taken nothing for so long while other people wait, or it is draining."""
+        if not self.draining and all(stream.utterance.priority for stream in self.waiting):
             return []
         since = self.clock() - seconds
         return [stream for stream in self.running if stream.ahead_since is not None and stream.ahead_since < since]
@@ -163,12 +167,17 @@ class Scheduler:
         self._look_ahead()
 
     def _has_room(self, stream: Stream) -> bool:
-        """Whether there is a place and a slot, or one was made."""
-        if len(self.running) >= self.limits.concurrency and not self._suspend(stream):
-            return False
-        if self.slots.free:
-            return True
-        return not stream.utterance.priority and (self._evict() or self._suspend(stream))
+        """Whether there is a place and a slot, or both were made."""
+        places = self.limits.concurrency
+        if stream.utterance.priority:
+            return len(self.running) < places and self.slots.free > 0
+        if sum(not self._gives_way(other, stream) for other in self.running) >= places:
+            return False  # whoever gave way would do so in vain
+        while len(self.running) >= places:
+            self._suspend(stream)
+        while not self.slots.free and (self._evict() or self._suspend(stream)):
+            pass
+        return self.slots.free > 0
 
     def _look_ahead(self) -> None:
         """Begin next segments in slots that nobody wants, so that they are there when the current ones end."""
@@ -240,16 +249,24 @@ class Scheduler:
             for sequence in people
             if not needed or id(sequence) in needed or now - sequence.stepped_at >= PATIENCE_SECONDS
         ]
-        jobs = [sequence for sequence in ready if sequence.stream.utterance.priority]
-        jobs.sort(key=lambda sequence: sequence.stepped_at)
-        patience = UNHEARD_PATIENCE_SECONDS if self.somebody_unheard() else PATIENCE_SECONDS if needed else 0.0
-        patience = patience if turn else 0.0
-        turn += [sequence for sequence in jobs if now - sequence.stepped_at >= patience][: self.limits.job_rows]
+        patience = self._patience(beside_people=bool(turn), needed=bool(needed))
+        jobs = [one for one in ready if one.stream.utterance.priority and now - one.stepped_at >= patience]
+        jobs = sorted(jobs, key=lambda sequence: sequence.stepped_at)[: self.limits.job_rows]
+        # Where memory has run out, people may fill all rows that are left for as long as they come.
+        turn = turn[: rows - bool(jobs)] + jobs
         late = [sequence for sequence in turn if not sequence.prompt_length][self.limits.prompts :]
         turn = [sequence for sequence in turn if sequence not in late][:rows]
         for sequence in turn:
             sequence.stepped_at = now
         return turn
+
+    def _patience(self, *, beside_people: bool, needed: bool) -> float:
+        """Seconds that a job has to wait between two turns."""
+        if not beside_people:
+            return 0.0
+        if self.somebody_unheard():
+            return UNHEARD_PATIENCE_SECONDS
+        return PATIENCE_SECONDS if needed else 0.0
 
     def somebody_unheard(self) -> bool:
         """Whether a person who has a slot, or has come since the last turn, has heard nothing yet."""

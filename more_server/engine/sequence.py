@@ -44,7 +44,11 @@ class Sequence:
         self.stepped_at = 0.0
         """Scheduler's clock at its last turn, seconds."""
         self.guards: list[str] = []
-        """What guards did, not handed over yet."""
+        """What guards did, in all attempts."""
+        self._guards_before = 0
+        """Of those, what they did in earlier attempts."""
+        self._guards_given = 0
+        """Of those, how many were handed over; an attempt that is begun anew does not tell them again."""
         self._given = 0
         """Samples handed over, of whichever attempt."""
         self.begin()
@@ -73,6 +77,7 @@ class Sequence:
         """All audio of it has been made."""
         self._tail = Tail(self.stream.sample_rate)
         self._made: list[Samples] = []
+        del self.guards[self._guards_before :]
         self._again = self._given
         """Samples to be made that were handed over before it was begun anew: they are the same ones."""
 
@@ -130,6 +135,7 @@ class Sequence:
         if self.may_retry:
             self.guards.append("retry")
             self.attempt += 1
+            self._guards_before = len(self.guards)
             self.begin()
 
     # -- audio
@@ -156,7 +162,8 @@ class Sequence:
         made = np.concatenate([np.zeros(0, np.float32), *self._made])
         samples, self._again = made[self._again :], max(0, self._again - len(made))
         self._given += len(samples)
-        guards, self._made, self.guards = tuple(self.guards), [], []
+        guards, self._made = tuple(self.guards[self._guards_given :]), []
+        self._guards_given = max(self._guards_given, len(self.guards))
         return (samples, guards) if len(samples) or guards or self.whole else None
 
 
@@ -197,6 +204,11 @@ class Stream:
         self._begun += 1
         self.sequences.append(sequence)
         return sequence
+
+    def let_go(self) -> None:
+        """It is over: a listener who has not read it all keeps nothing of the model in memory."""
+        self.sequences.clear()
+        self.voice_state = None
 
     @property
     def all_begun(self) -> bool:

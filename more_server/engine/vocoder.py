@@ -90,7 +90,8 @@ class PieceVocoder(Vocoder):
         state: Streamed = sequence.decoder_state or self._begun(sequence, known, voice)
         sequence.decoder_state = None  # void if what follows fails
         start = sequence.frames_out
-        audio = state.process(self._decoder.upsample(known, start, start + count), last=sequence.ended)
+        # As it is handed out: once the state has moved on, nothing may fail any more.
+        audio = state.process(self._decoder.upsample(known, start, start + count), last=sequence.ended).float().cpu()
         sequence.decoder_state = state
         return [audio]
 

@@ -1,6 +1,7 @@
 """The parts behind Jobs, put together when there is a first job: record, queues, lease, worker, retention."""
 
 import asyncio
+import contextvars
 import secrets
 import shutil
 import time
@@ -10,20 +11,24 @@ from typing import Any
 
 import structlog
 
+from more_server.clock import SetClock
 from more_server.files import locked, remove_folder
 from more_server.jobs.durable import Durable
 from more_server.jobs.kinds import Kind
 from more_server.jobs.leases import FileLeases, PostgresLeases
-from more_server.jobs.records import Job
+from more_server.jobs.records import SQLITE, Job
+from more_server.jobs.sqlite import SqliteFile
 from more_server.jobs.store import Store
-from more_server.jobs.threads import to_its_end
 from more_server.jobs.worker import Worker
+from more_server.reserve import Reserve
 from more_server.settings import Settings
+from more_server.threads import to_its_end
 
 OPEN_SECONDS = 30.0
 """For other processes to make or change the tables."""
 DAY, HOUR = 86_400.0, 3_600.0
-LEASES = "leases"
+RESERVE_BYTES = 1 << 20
+"""For SQLite to forget a job on a full disk: one of 2000 steps and 2 MB of text takes it 480 kB."""
 
 log = structlog.get_logger("more_server.jobs")
 
@@ -44,10 +49,13 @@ class Backend:
         self._durable = Durable(self.store.engine, self._name, self.worker.run, self.worker.tell)
         self.store.queue = self._durable
         self._leases = (
-            PostgresLeases(self.store.engine) if settings.jobs.database else FileLeases(self._folder / LEASES)
+            PostgresLeases(self.store.engine) if settings.jobs.database else FileLeases(self._folder / "leases")
         )
+        self._file = None if settings.jobs.database else SqliteFile(self._folder / SQLITE)
         self._watching: asyncio.Task[None] | None = None
         self._swept = 0.0
+        self._clock = SetClock()
+        self._reserve = Reserve(self._folder / "jobs.reserve", RESERVE_BYTES)
 
     async def open(self) -> None:
         """Make the tables where they are missing, and begin to work if this server works on jobs."""
@@ -57,14 +65,20 @@ class Backend:
             await to_its_end(self._close)
             raise
         if self._settings.jobs.work:
-            self._watching = asyncio.create_task(self.worker.watch())
+            # Of no request, although it may be one that opens this.
+            self._watching = asyncio.create_task(self.worker.watch(), context=contextvars.Context())
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._reserve.keep()
         with locked(self._folder, seconds=OPEN_SECONDS):
+            if self._file is not None:
+                self._file.open()
             self._durable.prepare()
             self.store.open()
+            if self._settings.jobs.work:
+                self._leases.hold(self._name)
+                self._leases.sweep(self.store.workers() | self._durable.workers())
         if self._settings.jobs.work:
-            self._leases.hold(self._name)
             self._durable.work(list(self._kinds), self._settings.jobs.at_a_time, loop)
 
     async def close(self) -> None:
@@ -79,14 +93,17 @@ class Backend:
         self._durable.close()
         self._leases.let_go()
         self.store.close()
+        if self._file is not None:
+            self._file.close()
 
     def tend(self) -> None:
-        """Take up what dead workers left; every hour, delete what is old."""
+        """Take up what dead workers left; every hour, delete what is old, unless the clock was just set."""
+        trusted = self._clock.is_trusted()
         if self._settings.jobs.work:
             self._leases.hold(self._name)
             for worker in self.store.workers() | self._durable.workers():
                 self.take_up(worker)
-        if time.monotonic() - self._swept > HOUR or not self._swept:
+        if trusted and (time.monotonic() - self._swept > HOUR or not self._swept):
             self._swept = time.monotonic()
             self._forget_old()
 
@@ -107,11 +124,12 @@ class Backend:
 
     def forget(self, job_id: str) -> bool:
         """Delete a job with its folder; False where it has not ended, or is still being left."""
-        if not self.store.delete(job_id):
-            return False
-        folder = self._folder / job_id
-        if folder.exists():
-            remove_folder(folder)
+        with self._reserve.given():
+            if not self.store.delete(job_id):
+                return False
+            folder = self._folder / job_id
+            if folder.exists():
+                remove_folder(folder)
         log.info("job_deleted", job=job_id)
         return True
 
@@ -119,11 +137,10 @@ class Backend:
         for job_id in self.store.ended_before(time.time() - self._settings.jobs.keep_days * DAY):
             self.forget(job_id)
         self._durable.forget(time.time() - HOUR)
-        # Of requests that were not accepted, and of removals that were cut off; asking takes less than an hour.
-        found = [path for path in self._folder.iterdir() if path.name != LEASES and _untouched(path, HOUR)]
-        known = self.store.ids()
-        for path in found:
-            if path.name not in known:
+        # Of orders and removals that a kill cut off; taking an order lasts less than an hour. Other folders without a
+        # job are left alone: another server may keep its record of them in another database.
+        for path in self._folder.glob(".*.partial-*"):
+            if _untouched(path, HOUR):
                 shutil.rmtree(path, ignore_errors=True)
 
 

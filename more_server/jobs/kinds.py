@@ -71,8 +71,9 @@ class Kind(ABC, Generic[Asked]):
     async def accept(self, asked: Asked, folder: Path) -> Asked:
         """Check a request; what is to be kept of it, and shown to whoever asks for the job.
 
-        What is bulky, such as a text, is put into the folder, the job's own, and left out of what is kept. Raises
-        BadInput and its kin naming the field; then nothing of the job remains.
+        What is bulky, such as a text, is put into the folder, the job's own, and left out of what is kept. The folder
+        is called otherwise until the job is kept, so nothing kept may name it. Raises BadInput and its kin naming the
+        field; then nothing of the job remains.
         """
 
     @abstractmethod

@@ -1,15 +1,15 @@
 """Which workers live: each holds a lock that ends with its process. Who gets the lock of another knows it is dead."""
 
-import fcntl
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 import sqlalchemy as sa
 
 from more_server.errors import StorageError
+from more_server.files import try_lock
 from more_server.jobs.store import reported
 
 
@@ -23,9 +23,11 @@ class FileLeases:
     def hold(self, worker: str) -> None:
         """Live, or go on living; it is called again and again. Raises StorageError."""
         if self._held is None:
-            file = self._open(worker)
-            if not _locked(file):
-                raise StorageError(f"{file.name} is locked by another process")
+            with ExitStack() as stack:
+                file = stack.enter_context(self._open(worker))
+                if not try_lock(file):
+                    raise StorageError(f"{file.name} is locked by another process")
+                stack.pop_all()
             self._held = worker, file
 
     def let_go(self) -> None:
@@ -40,10 +42,17 @@ class FileLeases:
     def taken(self, worker: str) -> Iterator[bool]:
         """Whether a worker is dead; then nobody else may take up what it left, until this ends."""
         with self._open(worker) as file:
-            dead = _locked(file)
+            dead = try_lock(file)
             yield dead
             if dead:
                 self._path(worker).unlink(missing_ok=True)
+
+    def sweep(self, busy: Collection[str]) -> None:
+        """Remove the locks of dead workers that left nothing; nobody may begin to live meanwhile."""
+        for path in self._folder.glob("*.lock"):
+            if path.stem not in busy:
+                with self.taken(path.stem):
+                    pass
 
     def _open(self, worker: str) -> IO[bytes]:
         path = self._path(worker)
@@ -55,13 +64,6 @@ class FileLeases:
 
     def _path(self, worker: str) -> Path:
         return self._folder / f"{worker}.lock"
-
-
-def _locked(file: IO[bytes]) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 class PostgresLeases:
@@ -110,6 +112,9 @@ class PostgresLeases:
                 if dead:
                     connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
                 connection.close()
+
+    def sweep(self, _busy: Collection[str]) -> None:
+        """They went with their connections."""
 
     def _connect(self) -> sa.Connection:
         return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")

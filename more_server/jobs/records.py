@@ -5,6 +5,8 @@ from typing import Any, Literal
 import msgspec
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+SQLITE = "jobs.sqlite"
+"""The database, beside the folders of the jobs, unless `jobs.database` names another one."""
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 """A job that failed or was cancelled can be resumed."""
 

@@ -1,6 +1,7 @@
 """One run of a job, as its kind sees it: steps found again by name, progress, results."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -13,8 +14,6 @@ from more_server.jobs.kinds import Outcome, Work
 from more_server.jobs.records import Progress, Result
 from more_server.jobs.store import Claim, Store
 
-PAUSE_SECONDS = 0.5
-"""Between two writes of progress."""
 RATE_SECONDS = 1.0
 """A rate is told after this time: what comes at once, from a checkpoint or a cache, says nothing about the rest."""
 
@@ -33,9 +32,10 @@ class Run(Work):
         self._named: set[str] = set()
         self._results = claim.job.results
         self._pace = Pace()
+        self._stage = ""
         self._told: Progress | None = None
-        self._writing: asyncio.Task[None] | None = None
-        self._next = 0.0
+        self._written: Progress | None = None
+        self._writing = threading.Lock()
 
     async def step(self, name: str, do: Callable[[], Awaitable[Outcome]], outcome: type[Outcome]) -> Outcome:
         """See Work."""
@@ -56,6 +56,9 @@ class Run(Work):
 
     async def tell(self, stage: str, done: float, total: float, about: Mapping[str, Any] | None = None) -> None:
         """See Work."""
+        if stage != self._stage:  # another one has another pace
+            self._stage = stage
+            self._pace.begin()
         self._told = Progress(
             stage=stage,
             done=done,
@@ -64,33 +67,14 @@ class Run(Work):
             estimated_end=self._pace.end(done, total, time.monotonic()),
             about=dict(about or {}),
         )
-        if self._writing is not None and self._writing.done():
-            self._writing.result()
-            self._writing = None
-        if self._writing is None and time.monotonic() >= self._next:
-            await self._write()
-        elif self._writing is None:
-            self._writing = asyncio.create_task(self._write())
 
-    async def _write(self) -> None:
-        await asyncio.sleep(max(0.0, self._next - time.monotonic()))
-        told, self._told = self._told, None
-        self._next = time.monotonic() + PAUSE_SECONDS
-        if told is not None:
-            await asyncio.to_thread(self._store.tell, self.id, self._worker, told)
-
-    async def written(self) -> None:
-        """The last word of progress is kept, whatever was told in a hurry."""
-        self._next = 0.0
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            if not writing.done():
-                writing.cancel()
-            await asyncio.wait({writing})
-            if not writing.cancelled():
-                writing.result()
-        if self._told is not None:
-            await self._write()
+    def write_told(self) -> None:
+        """Keep the last word of progress, unless that is done; tell leaves it to the worker. Raises StorageError."""
+        with self._writing:  # an older word must not come behind a newer one
+            told = self._told
+            if told is not None and told is not self._written:
+                self._store.tell(self.id, self._worker, told)
+                self._written = told
 
     async def add(self, file: Path, media_type: str, title: str = "") -> None:
         """See Work."""

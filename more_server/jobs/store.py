@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 
 from more_server.errors import SettingsError, StorageError
-from more_server.jobs.records import ENDED, Failure, Job, Progress, Result, Status
+from more_server.jobs.records import ENDED, SQLITE, Failure, Job, Progress, Result, Status
 from more_server.settings import Settings
 
 BUSY_MS = 30_000
@@ -57,6 +58,8 @@ STEPS = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
 )
 
+log = structlog.get_logger("more_server.jobs")
+
 
 class Queue(Protocol):
     """Where runs and webhooks are queued, within the transaction that makes them due."""
@@ -84,6 +87,10 @@ class Claim(NamedTuple):
     """Workers that died of it without getting on."""
     steps: Mapping[str, bytes]
     """JSON of what finished steps gave, by name."""
+
+
+class DamagedRecord(StorageError):
+    """What is written of a job cannot be read; SQLite finds damage of its pages alone."""
 
 
 class Store:
@@ -131,7 +138,7 @@ class Store:
         """A job; None: there is none."""
         with self._begin() as connection:
             row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id)).one_or_none()
-        return None if row is None else Place(_job(row), row.run, row.worker)
+        return None if row is None else Place(_shown(row), row.run, row.worker)
 
     def page(
         self, *, kind: str | None, status: str | None, owner: str | None, limit: int, after: str | None
@@ -148,7 +155,7 @@ class Store:
                 if last is None:
                     return None
                 query = query.where(sa.tuple_(JOBS.c.created_ms, JOBS.c.id) < sa.tuple_(*last))
-            return [_job(row) for row in connection.execute(query)]
+            return [_shown(row) for row in connection.execute(query)]
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Jobs by kind and status."""
@@ -157,7 +164,17 @@ class Store:
             return {(kind, status): number for kind, status, number in connection.execute(query)}
 
     def claim(self, job_id: str, run: int, worker: str) -> Claim | None:
-        """Begin a run; None where it is not due any more."""
+        """Begin a run; None where it is not due any more, or its record is damaged, which is how it ends then."""
+        try:
+            return self._claimed(job_id, run, worker)
+        except DamagedRecord as error:
+            log.error("job_failed", job=job_id, code=error.code, reason=error.message)  # noqa: TRY400 - it says it all
+            values = {"status": "failed", "error": _json(Failure(error.code, error.message)), "ended": int(time.time())}
+            with self._begin() as connection:
+                connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id, JOBS.c.run == run).values(values))
+            return None
+
+    def _claimed(self, job_id: str, run: int, worker: str) -> Claim | None:
         due = sa.and_(JOBS.c.id == job_id, JOBS.c.run == run, JOBS.c.status == "queued", JOBS.c.worker.is_(None))
         started = sa.func.coalesce(JOBS.c.started, int(time.time()))
         change = sa.update(JOBS).where(due).values(status="running", worker=worker, started=started).returning(*JOBS.c)
@@ -214,7 +231,7 @@ class Store:
         row = connection.execute(change).one_or_none()
         if row is None:
             return None
-        job = _job(row)
+        job = _shown(row)
         if job.webhook:
             self.queue.tell(connection, job, row.run)
         return Place(job, row.run, row.worker)
@@ -232,7 +249,7 @@ class Store:
             for row in connection.execute(query).all():
                 count = sa.select(sa.func.count()).select_from(STEPS).where(STEPS.c.job == row.id)
                 steps = connection.execute(count).scalar_one()
-                progress = _job(row).progress
+                progress = _shown(row).progress
                 done = progress.done if progress else 0.0
                 values = {
                     "worker": None,
@@ -270,11 +287,6 @@ class Store:
         with self._begin() as connection:
             return connection.execute(sa.select(JOBS.c.id).where(JOBS.c.ended < seconds)).scalars().all()
 
-    def ids(self) -> set[str]:
-        """Of all jobs."""
-        with self._begin() as connection:
-            return set(connection.execute(sa.select(JOBS.c.id)).scalars())
-
 
 @contextmanager
 def reported() -> Iterator[None]:
@@ -293,7 +305,7 @@ _NOT_RUNNING = sa.case((JOBS.c.status == "running", "queued"), else_=JOBS.c.stat
 def _engine(settings: Settings) -> sa.Engine:
     address = settings.jobs.database
     if not address:
-        url = sa.URL.create("sqlite", database=str(settings.jobs_dir / "jobs.sqlite"))
+        url = sa.URL.create("sqlite", database=str(settings.jobs_dir / SQLITE))
         engine = sa.create_engine(url, pool_size=5, max_overflow=20)
         sa.event.listen(engine, "connect", _prepare_sqlite)
         return engine
@@ -320,17 +332,31 @@ def _json(value: object) -> str:
 
 def _job(row: Any) -> Job:
     status: Status = row.status
-    return Job(
-        id=row.id,
-        kind=row.kind,
-        status=status,
-        created=row.created_ms // 1000,
-        started=row.started,
-        ended=row.ended,
-        request=msgspec.json.decode(row.request),
-        owner=row.owner,
-        webhook=row.webhook,
-        progress=msgspec.json.decode(row.progress, type=Progress) if row.progress else None,
-        error=msgspec.json.decode(row.error, type=Failure) if row.error else None,
-        results=msgspec.json.decode(row.results, type=tuple[Result, ...]),
-    )
+    try:
+        return Job(
+            id=row.id,
+            kind=row.kind,
+            status=status,
+            created=row.created_ms // 1000,
+            started=row.started,
+            ended=row.ended,
+            request=msgspec.json.decode(row.request),
+            owner=row.owner,
+            webhook=row.webhook,
+            progress=msgspec.json.decode(row.progress, type=Progress) if row.progress else None,
+            error=msgspec.json.decode(row.error, type=Failure) if row.error else None,
+            results=msgspec.json.decode(row.results, type=tuple[Result, ...]),
+        )
+    except msgspec.DecodeError as error:
+        raise DamagedRecord(f"the record of the job {row.id} is damaged: {error}") from error
+
+
+def _shown(row: Any) -> Job:
+    """A job; of one whose record is damaged what can be read, and that: it must not keep others from being seen."""
+    try:
+        return _job(row)
+    except DamagedRecord as error:
+        status: Status = row.status
+        told = Failure(error.code, error.message)
+        created = row.created_ms // 1000
+        return Job(id=row.id, kind=row.kind, status=status, created=created, request={}, owner=row.owner, error=told)

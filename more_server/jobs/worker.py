@@ -1,8 +1,7 @@
 """Runs jobs on the event loop: begins, watches whether they are still wanted here, and writes how they ended."""
 
 import asyncio
-import errno
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 import structlog
 
 from more_server.errors import MoreError, StorageError
+from more_server.files import NO_ROOM
 from more_server.jobs.kinds import Kind
 from more_server.jobs.records import Failure, Job
 from more_server.jobs.run import Run
@@ -20,10 +20,9 @@ from more_server.jobs.store import Claim, Store
 MOST_STARTS = 5
 """Workers that may die of a job that gets no further; then it is the job that they die of."""
 LOOK_SECONDS = 0.5
-"""Between two looks whether the jobs that run here are still wanted."""
+"""Between two looks whether the jobs that run here are still wanted, and between two writes of their progress."""
 RETRY_SECONDS = 5.0
 """Between two tries to write how a job ended, where the disk is full or the database away."""
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -33,6 +32,7 @@ log = structlog.get_logger("more_server.jobs")
 @dataclass
 class _Running:
     task: "asyncio.Task[Failure | None]"
+    work: Run
     left: asyncio.Event
     unwanted: bool = False
 
@@ -76,12 +76,14 @@ class Worker:
             claim = await self._insist(self._store.claim, job_id, number, self.name)
             if claim is None:  # cancelled, resumed since, or deleted
                 return not self._stopping.is_set()
-            running = _Running(asyncio.create_task(self._do(claim)), asyncio.Event())
+            work = Run(self._store, claim, self._folder / job_id, self.name)
+            running = _Running(asyncio.create_task(self._do(claim, work)), work, asyncio.Event())
             self._running[job_id] = running
             try:
                 if self._stopping.is_set():
                     self._unwanted(running)
                 await asyncio.wait({running.task})
+                await self._insist(work.write_told)
                 return await self._end(job_id, running.task)
             finally:
                 del self._running[job_id]
@@ -103,41 +105,49 @@ class Worker:
     async def _end(self, job_id: str, task: "asyncio.Task[Failure | None]") -> bool:
         failure = Failure("server_error", "the job stopped by itself") if task.cancelled() else task.result()
         stopped = self._stopping.is_set() and failure is not None
-        if not stopped and await self._insist(self._store.end, job_id, self.name, failure):
+        ended = None if stopped else await self._insist(self._store.end, job_id, self.name, failure)
+        if ended:
             log.info("job_ended", job=job_id, code=failure.code if failure else None)
             return True
         await self._insist(self._store.leave, job_id, self.name)
-        return not stopped
+        return ended is False  # cancelled, or another's; what could not be written before the stop is done again
 
-    async def _do(self, claim: Claim) -> Failure | None:
+    async def _do(self, claim: Claim, work: Run) -> Failure | None:
         job = claim.job
         if claim.deaths >= MOST_STARTS:
             return Failure("job_crashed", f"the server died {claim.deaths} times while this job ran and got no further")
-        work = Run(self._store, claim, self._folder / job.id, self.name)
         kind = self._kinds[job.kind]
-        log.info("job_begins", job=job.id, kind=job.kind, finished_steps=len(claim.steps))
+        # Not those of the request that woke the worker.
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(job=job.id)
+        log.info("job_begins", kind=job.kind, finished_steps=len(claim.steps))
         try:
-            try:
-                await kind.run(_asked(kind, job.request), work)
-            finally:
-                await work.written()
+            await kind.run(_asked(kind, job.request), work)
         except Exception as error:  # noqa: BLE001 - whatever a kind raises is how its job ended
             return _failure(error, job.id)
         return None
 
     async def watch(self) -> None:
-        """Stop what runs here and was cancelled, or taken up by another worker; for as long as the server runs."""
+        """Write how far the jobs are that run here, and stop those that were cancelled, or taken up by another worker.
+
+        For as long as the server runs.
+        """
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self._running:
                 begun = dict(self._running)
                 try:
-                    wanted = await asyncio.to_thread(self._store.running, self.name)
+                    wanted = await asyncio.to_thread(self._looked, [running.work for running in begun.values()])
                 except StorageError as error:
                     log.warning("jobs_not_watched", reason=error.message)
                     continue
                 for job_id in begun.keys() - wanted:
                     self._unwanted(begun[job_id])
+
+    def _looked(self, works: Sequence[Run]) -> set[str]:
+        for work in works:
+            work.write_told()
+        return self._store.running(self.name)
 
     async def cancelled(self, job_id: str, seconds: float) -> None:
         """Stop a job that was cancelled, if it runs here, and wait until it has stopped."""

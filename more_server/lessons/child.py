@@ -2,11 +2,11 @@
 
     result = await attend(work.folder, ["dataset", source, out, "--language", "en"], tell)
 
-The other side is more_train/attended.py, which tells the lines and ends the process when this one dies, by SIGKILL too.
+The other side is more_train/attended.py, which tells the lines (lines.py) and ends the process when this one dies, by
+SIGKILL too.
 """
 
 import asyncio
-import fcntl
 import importlib.util
 import os
 import signal
@@ -22,6 +22,8 @@ import msgspec
 import structlog
 
 from more_server.errors import BadInput, MoreError, StorageError
+from more_server.files import try_lock
+from more_server.lessons.lines import POLITE_SECONDS, Failure, Line, Told
 
 log = structlog.get_logger("more_server.lessons")
 
@@ -31,38 +33,10 @@ NICENESS = 10
 """A tenth of the time that speech gets where both want the same core; all of it where speech does not."""
 MEMORY_SCORE = "500"
 """Where memory runs out, the kernel ends this process before the one that speaks (oom_score_adj)."""
-POLITE_SECONDS = 4.0
-"""From SIGTERM to SIGKILL: a cancel is done within five, and a training's checkpoints appear whole or not at all."""
 ORPHAN_SECONDS = 20.0
 """How long a process of the same job, left by a server that died, may take to notice that and end."""
 LINE_BYTES = 1 << 20
 TAIL_BYTES, TAIL_LINES = 4000, 5
-
-
-class Told(msgspec.Struct, frozen=True):
-    """Progress of a process."""
-
-    stage: str
-    done: float
-    """Of `total`, within the stage."""
-    total: float
-    about: dict[str, Any] | None = None
-    """Whatever else it tells."""
-
-
-class Failure(msgspec.Struct, frozen=True):
-    """Why it failed, as the error tree has it."""
-
-    status: int
-    code: str
-    message: str
-    param: str | None = None
-
-
-class _Line(msgspec.Struct, frozen=True):
-    progress: Told | None = None
-    failure: Failure | None = None
-    result: dict[str, Any] | None = None
 
 
 def check_installed() -> None:
@@ -92,7 +66,7 @@ async def attend(folder: Path, arguments: Sequence[str | Path], tell: Callable[[
             os.close(written)
     finally:
         os.close(lock)  # the process has its own, so that it is free when that ends, not when this server does
-    last = _Line()
+    last = Line()
     # From here to the `finally` nothing waits, so that no cancellation leaves the process alone.
     try:
         assert process.stdout
@@ -148,20 +122,12 @@ async def _locked(folder: Path) -> int:
     lock = os.open(folder / ".process.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with ExitStack() as stack:
         stack.callback(os.close, lock)
-        while not _taken(lock):
+        while not try_lock(lock):
             if time.monotonic() > last:
                 raise StorageError(f"another process still works in {folder}; end it, and resume the job")
             await asyncio.sleep(0.05)
         stack.pop_all()
     return lock
-
-
-def _taken(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _opened(path: Path) -> tuple[int, int]:
@@ -170,9 +136,9 @@ def _opened(path: Path) -> tuple[int, int]:
     return os.fstat(written).st_size, written
 
 
-def _read(line: bytes, before: _Line) -> _Line:
+def _read(line: bytes, before: Line) -> Line:
     try:
-        return msgspec.json.decode(line, type=_Line)
+        return msgspec.json.decode(line, type=Line)
     except msgspec.DecodeError:
         log.warning("a line of the training's process is not understood", line=line[:200].decode("utf-8", "replace"))
         return before

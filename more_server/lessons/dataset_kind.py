@@ -1,7 +1,7 @@
 """Jobs that make a dataset of uploads.
 
 The job's folder:
-source/       the recordings, or the archive, as links to the uploads' files; removed with the uploads at the end
+uploads/      the recordings, or the archive, as links to the uploads' files; removed with the uploads at the end
 made/         the dataset while it is made; whatever ends the work, it goes on from there
 report.html   what was found, for people, also where no dataset came of it
 """
@@ -12,26 +12,27 @@ import importlib.util
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from more_server.errors import BadInput, MoreError, StorageError, UploadLocked, UploadNotFound, allowed, shown
 from more_server.jobs.kinds import Kind, Work
-from more_server.lessons.child import Told, attend, check_installed
+from more_server.lessons.child import attend, check_installed
 from more_server.lessons.datasets import PAGE, REPORT, Datasets
-from more_server.lessons.recordings import check_source, is_archive
+from more_server.lessons.lines import Told, overall
+from more_server.lessons.recordings import is_archive
 from more_server.lessons.uploads import Upload, Uploads
 from more_server.settings import Settings
-from more_server.text import LANGUAGES, resolve_language
+from more_server.threads import to_its_end
 from more_server.voicebank.details import HIDDEN
 
-SOURCE, MADE = "source", "made"
+UPLOADS, MADE = "uploads", "made"
 MOST_SPEAKER = 100
 WITH_TEXTS = {"reading": 90, "checking": 5, "writing": 5}
 """Percent of the work by stage, in order: cutting takes nearly all of the time …"""
@@ -78,6 +79,13 @@ class Made(msgspec.Struct, frozen=True):
     """Clips that no training may see."""
 
 
+class Checked(msgspec.Struct, frozen=True):
+    """What the check of a request tells."""
+
+    language: str
+    """By its code."""
+
+
 class DatasetKind(Kind[DatasetJob]):
     """Recordings in, a dataset for trainings out."""
 
@@ -89,33 +97,29 @@ class DatasetKind(Kind[DatasetJob]):
         self._uploads = Uploads(settings)
 
     async def accept(self, asked: DatasetJob, folder: Path) -> DatasetJob:
-        """Checks all that can be told from names; raises BadInput, Conflict and TooLarge."""
-        return await asyncio.to_thread(self._accept, asked, folder)
+        """Checks all but the recordings' content; raises BadInput and its kin naming the field, StorageError."""
+        check_installed()
+        await to_its_end(self._take, asked, folder)
+        checked = msgspec.convert(await self._process(asked, folder, _nobody, "--check"), Checked)
+        return msgspec.structs.replace(asked, language=checked.language)
 
     async def run(self, asked: DatasetJob, work: Work) -> None:
         """Raises what keeps a dataset from being made; the report tells of each recording then, too."""
         try:
             await asyncio.to_thread(self._datasets.check_free, asked.name, work.id)
             made = await work.step("build", partial(self._build, asked, work), Made)
-        except MoreError as error:
-            if error.param == "source":  # as the command calls what it reads
-                error.param = "uploads"
+        except MoreError:
             await self._report(work)
             raise
-        await work.step("place", partial(asyncio.to_thread, self._place, asked, work.folder, work.id), str)
+        await work.step("place", partial(to_its_end, self._place, asked, work.folder, work.id), str)
         await self._report(work)
         await work.tell("done", 100, 100, msgspec.to_builtins(made))
-        await asyncio.to_thread(self._tidy, asked, work.folder)
+        await to_its_end(self._tidy, asked, work.folder)
 
     # -- before
 
-    def _accept(self, asked: DatasetJob, folder: Path) -> DatasetJob:
-        check_installed()
+    def _take(self, asked: DatasetJob, folder: Path) -> None:
         self._datasets.check_free(asked.name)
-        language = resolve_language(asked.language)
-        if language is None:
-            known = allowed(LANGUAGES)
-            raise BadInput(f"language {shown(asked.language)} is not known; allowed are {known}", param="language")
         if len(asked.speaker) > MOST_SPEAKER or HIDDEN.search(asked.speaker):
             raise BadInput(f"speaker has at most {MOST_SPEAKER} visible characters", param="speaker")
         if asked.whisper:
@@ -124,10 +128,12 @@ class DatasetKind(Kind[DatasetJob]):
         name, times = Counter(upload.filename for upload in uploads).most_common(1)[0]
         if times > 1:
             raise BadInput(f"uploads: {times} of them are called {shown(name)}; each needs a name", param="uploads")
-        files = [(upload.filename, self._uploads.path(upload.id)) for upload in uploads]
-        check_source(files, transcribed=bool(asked.whisper))
-        _link(files, folder / SOURCE)
-        return msgspec.structs.replace(asked, language=language)
+        archives = [upload.filename for upload in uploads if is_archive(upload.filename)]
+        if archives and len(uploads) > 1:
+            raise BadInput(
+                f"{archives[0]} is an archive, which comes alone; put all recordings into it", param="uploads"
+            )
+        _link([(upload.filename, self._uploads.path(upload.id)) for upload in uploads], folder / UPLOADS)
 
     def _finished(self, upload_id: str) -> Upload:
         try:
@@ -142,7 +148,7 @@ class DatasetKind(Kind[DatasetJob]):
         return upload
 
     def _check_whisper(self, name: str) -> None:
-        folder = self._whisper(name).parent
+        folder = self._settings.data_dir / "whisper"
         names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
         if name not in names:
             raise BadInput(
@@ -160,11 +166,21 @@ class DatasetKind(Kind[DatasetJob]):
         parts = WITH_WHISPER if asked.whisper else WITH_TEXTS
 
         async def tell(told: Told) -> None:
-            await work.tell(told.stage, _overall(told, parts), 100)
+            await work.tell(told.stage, overall(told, told.stage, parts), 100)
 
-        source, made = _source(work.folder), work.folder / MADE
-        arguments: list[str | Path] = ["dataset", source, made, *self._options(asked)]
-        return msgspec.convert(await attend(work.folder, arguments, tell), Made)
+        return msgspec.convert(await self._process(asked, work.folder, tell), Made)
+
+    async def _process(
+        self, asked: DatasetJob, folder: Path, tell: Callable[[Told], Awaitable[None]], *more: str
+    ) -> Any:
+        """What `more_train dataset` gives. Raises what it tells of, naming the request's field."""
+        arguments: list[str | Path] = ["dataset", _source(folder), folder / MADE, *self._options(asked), *more]
+        try:
+            return await attend(folder, arguments, tell)
+        except MoreError as error:
+            if error.param == "source":  # as the command calls what it reads
+                error.param = "uploads"
+            raise
 
     def _options(self, asked: DatasetJob) -> list[str]:
         # In one word each, as a name may begin with a hyphen.
@@ -186,7 +202,7 @@ class DatasetKind(Kind[DatasetJob]):
                 await work.add(work.folder / name, media_type, "What was found in the recordings")
 
     def _tidy(self, asked: DatasetJob, folder: Path) -> None:
-        shutil.rmtree(folder / SOURCE, ignore_errors=True)
+        shutil.rmtree(folder / UPLOADS, ignore_errors=True)
         for upload_id in asked.uploads:
             with suppress(UploadNotFound, UploadLocked):
                 self._uploads.remove(upload_id)
@@ -209,8 +225,8 @@ def _link(files: Sequence[tuple[str, Path]], folder: Path) -> None:
 
 def _source(folder: Path) -> Path:
     """The archive, or the folder of recordings."""
-    archives = [path for path in (folder / SOURCE).iterdir() if is_archive(path.name)]
-    return archives[0] if archives else folder / SOURCE
+    archives = [path for path in (folder / UPLOADS).iterdir() if is_archive(path.name)]
+    return archives[0] if archives else folder / UPLOADS
 
 
 def _copy_report(folder: Path) -> None:
@@ -219,8 +235,5 @@ def _copy_report(folder: Path) -> None:
             shutil.copyfile(folder / MADE / name, folder / name)
 
 
-def _overall(told: Told, parts: dict[str, int]) -> float:
-    """Percent of all stages."""
-    stages = list(parts)
-    before = sum(parts[stage] for stage in stages[: stages.index(told.stage)])
-    return before + parts[told.stage] * (told.done / told.total if told.total else 1.0)
+async def _nobody(told: Told) -> None:
+    """Nobody is told."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from more_server.errors import BadInput, Conflict, DatasetNotFound, MoreError, StorageError, allowed, shown
-from more_server.files import LOCK_SECONDS, locked, remove_folder, staged_folder, sweep, write_file
+from more_server.files import LOCK_SECONDS, locked, remove_folder, staged_folder, sweep, sync_entry, write_file
 from more_server.lessons.uploads import FOLDER as UPLOADS
 from more_server.settings import Settings
 from more_server.speech import NAME_RULE, VOICE_ID
@@ -146,3 +146,6 @@ def _move(made: Path, target: Path) -> None:
         with staged_folder(target) as stage:  # jobs and datasets may lie on two disks
             shutil.copytree(made, stage, dirs_exist_ok=True)
         shutil.rmtree(made)
+    else:
+        for folder in (target.parent, made.parent):
+            sync_entry(folder)

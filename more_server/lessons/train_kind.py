@@ -3,36 +3,63 @@
 The job's folder:
 recipe.json     settings of the recipe, as they were asked for
 run/            the training: samples/step-00000120/1.wav, curves.csv, curves.svg, evaluation/; checkpoints to its end
+samples/        what is offered of the samples: before/1.wav, best/1.wav, latest/1.wav
 *.log           what the processes said
 """
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from more_server.errors import DiskFull
 from more_server.files import keep_file
 from more_server.jobs.kinds import Kind, Work
-from more_server.lessons.child import Told, attend, check_installed
+from more_server.lessons.child import attend, check_installed
 from more_server.lessons.datasets import Datasets
+from more_server.lessons.lines import FORETELLS, LISTENED, SPEAKS, Told, overall
 from more_server.lessons.outcome import Outcome
-from more_server.lessons.recipe import TrainJob
 from more_server.lessons.registering import check_new, free_id, load_beside, made_by
 from more_server.lessons.room import Room, check_allowed, device_named, on_one_device
 from more_server.models import find_model
 from more_server.settings import Settings
 from more_server.speak import Speaker
+from more_server.threads import to_its_end
 
 RECIPE, RUN, CHECKPOINTS = "recipe.json", "run", "checkpoints"
 RESERVE_BYTES = 100_000_000
 """A disk filled to its last byte stops everything else on the machine."""
-TRAINING = {True: (0.0, 85.0), False: (0.0, 97.0)}
-"""Percent of the job, with an evaluation and without."""
-EVALUATING, EXPORTING = (85.0, 97.0), (97.0, 100.0)
+PREPARING, TRAINING, EVALUATING, EXPORTING = "preparing", "training", "evaluating", "exporting"
+PLAIN = {PREPARING: 3, TRAINING: 94, EXPORTING: 3}
+"""Percent of the job by stage, in order: nearly all of the time goes into steps …"""
+EVALUATED = {PREPARING: 3, TRAINING: 82, SPEAKS: 7, LISTENED: 2, FORETELLS: 3, EXPORTING: 3}
+"""… and where the model is judged, some of it into that."""
+
+
+class TrainJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fine-tuning: a model learns the voices of a dataset."""
+
+    dataset: str
+    """Name of a dataset of this server."""
+    model: str = ""
+    """Id of the model to begin with, which must be trainable; empty: the one that serves."""
+    name: str = ""
+    """Id of the new model; empty: the dataset's name, or that and a number."""
+    recipe: dict[str, Any] = {}
+    """Settings of the recipe, such as `epochs` and `learning_rate`; those left out have their own defaults."""
+    device: Annotated[str, Meta(max_length=20)] = "auto"
+    """`cpu`, `cuda`, `cuda:1` …; `auto` takes a GPU where one answers."""
+    precision: Literal["fp16", "fp32"] = "fp16"
+    """How the new model is stored; fp16 takes half the room."""
+    evaluate: bool = False
+    """Judge the new model by what it says of the clips held out, before it is kept; the report is a result."""
+    load: bool = True
+    """Load the new model beside the one that serves when it is done, where memory allows, so that it can be tried."""
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,30 +96,24 @@ class TrainKind(Kind[TrainJob]):
 
     async def accept(self, asked: TrainJob, folder: Path) -> TrainJob:
         """Raises BadInput and its kin naming the field, Conflict where trainings are refused here, DiskFull."""
-        check_installed()
-        settings = self._settings
-        asked = await asyncio.to_thread(self._settled, asked)
-        if settings.jobs.work:
-            device = device_named(asked.device)
-            check_allowed(settings, shared=on_one_device(settings, device))
-        await asyncio.to_thread(keep_file, folder / RECIPE, msgspec.json.encode(asked.recipe))
-        given = await attend(folder, [*self._finetune(asked, folder), "--check"], _nobody)
-        checked = msgspec.convert(given, Checked)
-        free = shutil.disk_usage(folder).free
-        if free < checked.disk_bytes + RESERVE_BYTES:
-            raise DiskFull(
-                f"{folder.parent} has {free / 1e9:.1f} GB free; this training may take "
-                f"{(checked.disk_bytes + RESERVE_BYTES) / 1e9:.1f} GB for checkpoints and the model"
-            )
+        asked, command = await to_its_end(self._settled, asked, folder)  # it writes into the folder
+        given = await attend(folder, [*command, "--check"], _nobody)
+        await asyncio.to_thread(_check_disk, folder, msgspec.convert(given, Checked))
         return asked
 
-    def _settled(self, asked: TrainJob) -> TrainJob:
+    def _settled(self, asked: TrainJob, folder: Path) -> tuple[TrainJob, list[str | Path]]:
+        check_installed()
         settings = self._settings
         self._datasets().folder(asked.dataset)
         model = asked.model or self._speaker.fleet.serving.id
         find_model(settings, model)
         name = check_new(settings, asked.name) if asked.name else free_id(settings, asked.dataset)
-        return msgspec.structs.replace(asked, model=model, name=name)
+        asked = msgspec.structs.replace(asked, model=model, name=name)
+        if settings.jobs.work:
+            device = device_named(asked.device)
+            check_allowed(settings, shared=on_one_device(settings, device))
+        keep_file(folder / RECIPE, msgspec.json.encode(asked.recipe))
+        return asked, self._finetune(asked, folder)
 
     def _datasets(self) -> Datasets:
         return Datasets(self._settings)
@@ -108,11 +129,13 @@ class TrainKind(Kind[TrainJob]):
     async def run(self, asked: TrainJob, work: Work) -> None:
         """Goes on from the last checkpoint, where there is one. Raises what keeps it from training."""
         outcome = Outcome(work, work.folder / RUN)
-        async with Room(self._speaker.fleet, device_named(asked.device)) as room:
+        async with await asyncio.to_thread(self._room, asked) as room:
             trained = await work.step("training", partial(self._train, asked, work, room, outcome), Trained)
+            best_step = None if trained.best is None else trained.best_step
+            await outcome.look(best_step, now=True)
             if asked.evaluate:
-                await work.step("evaluating", partial(self._evaluate, work, room, outcome), list[str])
-        await outcome.look(now=True)
+                await work.step("evaluating", partial(self._evaluate, asked, work, room), list[str])
+                await outcome.look(best_step, now=True)
         model = await work.step("exporting", partial(self._export, asked, work), str)
         about = {**msgspec.to_builtins(trained), "model": model}
         if asked.load:
@@ -122,27 +145,35 @@ class TrainKind(Kind[TrainJob]):
         # Of XTTS-v2 gigabytes each, which nobody goes on from any more.
         await asyncio.to_thread(shutil.rmtree, work.folder / RUN / CHECKPOINTS, ignore_errors=True)
 
+    def _room(self, asked: TrainJob) -> Room:
+        return Room(self._speaker.fleet, device_named(asked.device))
+
     async def _train(self, asked: TrainJob, work: Work, room: Room, outcome: Outcome) -> Trained:
         if not await asyncio.to_thread((work.folder / RUN).exists):
             await work.tell("waiting", 0, 100, {"for": "what is being spoken"})
         await room.make()
-        share = TRAINING[asked.evaluate]
 
         async def tell(told: Told) -> None:
             about = told.about or {}
-            steps = about.get("steps", 0)
-            await work.tell(told.stage, _percent(about.get("step", 0), steps, share), 100, about)
-            await outcome.look()
+            stood = _stood(told, about)
+            await work.tell(told.stage, overall(stood, stood.stage, _parts(asked)), 100, about)
+            await outcome.look(about.get("best_step"))
 
-        command = [*self._finetune(asked, work.folder), f"--device={asked.device}", f"--threads={room.threads}"]
-        return msgspec.convert(await attend(work.folder, command, tell), Trained)
+        command = await asyncio.to_thread(self._finetune, asked, work.folder)
+        options = [f"--device={asked.device}", f"--threads={room.threads}"]
+        return msgspec.convert(await attend(work.folder, [*command, *options], tell), Trained)
 
-    async def _evaluate(self, work: Work, room: Room, outcome: Outcome) -> list[str]:
+    async def _evaluate(self, asked: TrainJob, work: Work, room: Room) -> list[str]:
         await room.make()
-        command: list[str | Path] = ["evaluate", work.folder / RUN, f"--threads={room.threads}"]
-        verdicts = (await attend(work.folder, command, _teller(work, "evaluating", EVALUATING)))["verdicts"]
-        await outcome.look(now=True)
-        return [str(verdict) for verdict in verdicts]
+
+        async def tell(told: Told) -> None:
+            # The name of the model stands before what it does.
+            part = next(part for part in (SPEAKS, LISTENED, FORETELLS) if told.stage.endswith(part))
+            await work.tell(EVALUATING, overall(told, part, _parts(asked)), 100, {"doing": told.stage})
+
+        options = [f"--device={asked.device}", f"--threads={room.threads}"]
+        given = await attend(work.folder, ["evaluate", work.folder / RUN, *options], tell)
+        return [str(verdict) for verdict in given["verdicts"]]
 
     async def _export(self, asked: TrainJob, work: Work) -> str:
         """The id of the model: the one asked for, unless somebody has taken it since."""
@@ -150,24 +181,33 @@ class TrainKind(Kind[TrainJob]):
         model = await asyncio.to_thread(made_by, settings, work.id)
         if model is None:
             model = await asyncio.to_thread(free_id, settings, asked.name)
+
+            async def tell(told: Told) -> None:
+                await work.tell(EXPORTING, overall(told, EXPORTING, _parts(asked)), 100, {"doing": told.stage})
+
             options = [f"--data-dir={settings.data_dir}", f"--dtype={asked.precision}", f"--job={work.id}"]
-            await attend(
-                work.folder, ["export", work.folder / RUN, model, *options], _teller(work, "exporting", EXPORTING)
-            )
+            await attend(work.folder, ["export", work.folder / RUN, model, *options], tell)
         return model
 
 
-def _teller(work: Work, stage: str, share: tuple[float, float]) -> Callable[[Told], Awaitable[None]]:
-    async def tell(told: Told) -> None:
-        await work.tell(stage, _percent(told.done, told.total, share), 100, {"doing": told.stage})
+def _check_disk(folder: Path, checked: Checked) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < checked.disk_bytes + RESERVE_BYTES:
+        raise DiskFull(
+            f"{folder.parent} has {free / 1e9:.1f} GB free; this training may take "
+            f"{(checked.disk_bytes + RESERVE_BYTES) / 1e9:.1f} GB for checkpoints and the model"
+        )
 
-    return tell
+
+def _parts(asked: TrainJob) -> Mapping[str, int]:
+    return EVALUATED if asked.evaluate else PLAIN
 
 
-def _percent(done: float, total: float, share: tuple[float, float]) -> float:
-    """Of the whole job."""
-    begin, end = share
-    return begin + (end - begin) * (done / total if total else 0.0)
+def _stood(told: Told, about: Mapping[str, Any]) -> Told:
+    """What is prepared to go on stands where it stood, not at the beginning."""
+    if told.stage == PREPARING and about.get("step"):
+        return Told(TRAINING, about["step"], about["steps"])
+    return told
 
 
 async def _nobody(told: Told) -> None:

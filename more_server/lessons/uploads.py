@@ -6,8 +6,6 @@
 """
 
 import asyncio
-import errno
-import fcntl
 import os
 import re
 import secrets
@@ -20,6 +18,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from more_server.clock import SetClock
 from more_server.errors import (
     BadInput,
     Conflict,
@@ -32,7 +31,7 @@ from more_server.errors import (
     allowed,
     shown,
 )
-from more_server.files import keep_file, remove_folder, staged_folder
+from more_server.files import NO_ROOM, keep_file, remove_folder, staged_folder, try_lock
 from more_server.lessons.recordings import ARCHIVE, METADATA, READABLE, is_archive, is_metadata, is_recording
 from more_server.settings import Settings
 from more_server.voicebank.details import HIDDEN
@@ -44,7 +43,6 @@ MOST_NAME_BYTES = 200
 SWEEP_SECONDS = 3600.0
 SYNC_BYTES = 1 << 26
 """Written between two syncs, so that the last one does not keep a client waiting."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 log = structlog.get_logger("more_server.lessons")
 
@@ -61,8 +59,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     offset: int = 0
     """Bytes that have come."""
-    expires: int | None = None
-    """Unix seconds at which it is removed unless more comes; None: it is finished, and stays until it is used."""
+    expires: int = 0
+    """Unix seconds at which it is removed, finished or not, unless more comes or a dataset is made of it before."""
     metadata: str = ""
     """As the client sent it, in the header's form."""
 
@@ -106,8 +104,8 @@ class Uploads:
             raise StorageError(f"the upload {upload_id} cannot be read: {error}") from error
         offset = _unchecked(folder)
         offset = state.st_size if offset is None else min(offset, state.st_size)
-        expires = None if offset == about.length else int(state.st_mtime + 3600 * self._limits.upload_hours)
-        if expires is not None and expires < time.time():
+        expires = int(state.st_mtime + 3600 * self._limits.upload_hours)
+        if expires < time.time():
             raise _unknown(upload_id)
         return msgspec.structs.replace(about, offset=offset, expires=expires)
 
@@ -186,8 +184,11 @@ class Uploads:
             descriptor = os.open(self.path(upload_id), os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise _unknown(upload_id) from error
+        except OSError as error:
+            raise StorageError(f"the upload {upload_id} cannot be written: {error.strerror or error}") from error
         try:
-            _lock(descriptor)
+            if not try_lock(descriptor):
+                raise UploadLocked("another request sends bytes of this upload; wait, ask for its offset, go on")
             yield descriptor
         finally:
             os.close(descriptor)
@@ -239,18 +240,21 @@ class Sink:
         try:
             yield
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in NO_ROOM:
                 raise DiskFull(
-                    f"the disk is full; {self.offset} bytes are kept, and the upload goes on once there is room"
+                    f"the disk is full: it had room for {self.offset} of the upload's {self.length} bytes; try again "
+                    "once there is more"
                 ) from error
             raise StorageError(f"the upload cannot be written: {error.strerror or error}") from error
 
 
 async def keep_swept(settings: Callable[[], Settings]) -> None:
-    """Sweep now and every hour, until cancelled."""
+    """Sweep now and every hour, until cancelled; not while the clock was just set."""
+    clock = SetClock()
     while True:
         try:
-            await asyncio.to_thread(Uploads(settings()).sweep)
+            if clock.is_trusted():
+                await asyncio.to_thread(Uploads(settings()).sweep)
         except (MoreError, OSError) as error:
             log.warning("uploads cannot be swept", error=str(error))
         await asyncio.sleep(SWEEP_SECONDS)
@@ -279,13 +283,8 @@ def _unchecked(folder: Path) -> int | None:
         return int((folder / UNCHECKED).read_bytes())
     except FileNotFoundError:
         return None
-
-
-def _lock(descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UploadLocked("another request sends bytes of this upload; wait, ask for its offset, go on") from error
+    except (OSError, ValueError) as error:
+        raise StorageError(f"the upload {folder.name} cannot be read: {error}") from error
 
 
 def _settle(descriptor: int, folder: Path) -> None:

@@ -9,6 +9,7 @@ from more_server.models.catalogue import (
     list_models,
     remove,
     serving_model,
+    set_damaged_choice_aside,
     use,
 )
 from more_server.models.incoming import XTTS2_LICENCE, import_folder
@@ -33,5 +34,6 @@ __all__ = (
     "read_manifest",
     "remove",
     "serving_model",
+    "set_damaged_choice_aside",
     "use",
 )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from more_server.errors import ModelError, ModelNotFound, allowed
-from more_server.files import locked, remove_folder, write_file
+from more_server.errors import ModelError, ModelNotFound, StorageError, allowed
+from more_server.files import LOCK_SECONDS, keep_file, locked, remove_folder, set_aside_damaged
 from more_server.models.ids import check_id
 from more_server.settings import Settings, bundled_dir
 from more_server.xtts.config import XttsConfig, read_config
@@ -17,6 +17,8 @@ DEFAULT_MODEL = "nano"
 AUTO = "auto"
 CHOICE = "serving"
 """File in the writable models folder that holds the id chosen with `use`."""
+LONGEST = 80
+"""Bytes of it that are looked at: more than an id has, and no more than an error can tell."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,14 @@ def serving_model(settings: Settings) -> Path:
     )
 
 
+def set_damaged_choice_aside(settings: Settings) -> None:
+    """At the start of a server, which goes on with nano; a choice of a model that is not here stays, and is refused.
+
+    Raises StorageError.
+    """
+    set_aside_damaged(_choice(settings), lambda content: check_id(content[:LONGEST].decode("utf-8").strip()))
+
+
 def check_model(folder: Path) -> XttsConfig:
     """Check a folder in the serving format without loading its weights.
 
@@ -106,10 +116,10 @@ def use(settings: Settings, model: str) -> ModelInfo:
     check_model(folder)
     path = _choice(settings)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, f"{model}\n".encode())
-    except OSError as error:
-        raise ModelError(f"{path} cannot be written: {error.strerror or error}") from error
+        with locked(path, seconds=LOCK_SECONDS):
+            keep_file(path, f"{model}\n".encode())
+    except StorageError as error:
+        raise ModelError(error.message) from error
     return _describe(folder, settings, serving=True)
 
 

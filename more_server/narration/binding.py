@@ -18,7 +18,7 @@ from more_server.narration.files import File, Stretch, files
 from more_server.narration.plan import Plan
 from more_server.narration.request import SpeechJob
 from more_server.narration.speaking import passage_file, written
-from more_server.narration.subtitles import MEDIA_TYPES, srt, vtt
+from more_server.narration.subtitles import SUBTITLES
 
 BLOCK_SECONDS = 10.0
 """Encoded in one go: half a megabyte, at most 0.2 s of work, after which a job that is cancelled ends."""
@@ -59,13 +59,12 @@ class Binding:
         return self._work.folder / (file.stem + suffix)
 
     async def _subtitles(self, file: File) -> None:
-        media_types = dict(MEDIA_TYPES)
         for kind in dict.fromkeys(self._asked.subtitles):
-            path, write = self._path(file, f".{kind}"), srt if kind == "srt" else vtt
-            text = write(file.cues(self._plan.sample_rate))
+            write, media_type = SUBTITLES[kind]
+            path, text = self._path(file, f".{kind}"), write(file.cues(self._plan.sample_rate))
             with written(path):
                 await asyncio.to_thread(write_file, path, text.encode())
-            await self._work.add(path, media_types[kind], file.title)
+            await self._work.add(path, media_type, file.title)
 
     async def _encode(self, file: File, before: int, total: int) -> Made:
         """On a thread; a job that is cancelled waits until that has seen it."""

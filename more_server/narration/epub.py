@@ -83,12 +83,13 @@ class _Book:
             for item in self._package.iterfind("{*}manifest/{*}item")
             if not _is_elsewhere(item.get("href") or "")
         }
+        self._navigation, self._navigation_path = self._found_navigation()
 
     def told(self, name: str) -> list[str]:
         """What the package says of the book."""
         elements = self._package.iterfind(f"{{*}}metadata//{{http://purl.org/dc/elements/1.1/}}{name}")
         authors = [one for one in elements if one.get(ROLE) in (None, "aut")]
-        return [text for element in authors if (text := one_line("".join(map(str, element.itertext()))))]
+        return [text for element in authors if (text := one_line(_text(element)))]
 
     def parts(self) -> list[tuple[str, list[str]]]:
         """Titles and paragraphs, in reading order; what stands before the first chapter of a page belongs to the last
@@ -133,7 +134,7 @@ class _Book:
                 raise refused(f"the EPUB has no {shown(item.path)}, which its spine names")
             yield item.path
 
-    def _navigation(self) -> "tuple[_Element | None, str]":
+    def _found_navigation(self) -> "tuple[_Element | None, str]":
         """EPUB 3's navigation document and its path."""
         for item in self._items.values():
             if "nav" in item.properties and item.path in self._archive:
@@ -141,12 +142,12 @@ class _Book:
         return None, ""
 
     def _marks(self) -> list[Mark]:
-        root, path = self._navigation()
-        if root is not None:
-            for nav in root.iter("{*}nav"):
+        if self._navigation is not None:
+            for nav in self._navigation.iter("{*}nav"):
                 if "toc" in types(nav):
                     links = (link for link in nav.iter("{*}a") if _depth(link, "li") <= CHAPTER_DEPTH)
-                    return list(self._marked(((one_line(_text(a)), a.get("href") or "") for a in links), path))
+                    entries = ((one_line(_text(link)), link.get("href") or "") for link in links)
+                    return list(self._marked(entries, self._navigation_path))
         for item in self._items.values():
             if item.media_type == NCX and item.path in self._archive:
                 points = parsed(self._archive.read(item.path), item.path).iterfind("{*}navMap//{*}navPoint")
@@ -161,11 +162,10 @@ class _Book:
 
     def _unread(self) -> set[str]:
         """Pages that landmarks or the guide of EPUB 2 call a cover, a table of contents, and the like."""
-        root, path = self._navigation()
         named = [(reference, self._package_path) for reference in self._package.iterfind("{*}guide/{*}reference")]
-        if root is not None:
-            navs = (nav for nav in root.iter("{*}nav") if "landmarks" in types(nav))
-            named += [(link, path) for nav in navs for link in nav.iter("{*}a")]
+        if self._navigation is not None:
+            navs = (nav for nav in self._navigation.iter("{*}nav") if "landmarks" in types(nav))
+            named += [(link, self._navigation_path) for nav in navs for link in nav.iter("{*}a")]
         found = set()
         for element, base in named:
             href = element.get("href") or ""

@@ -16,7 +16,7 @@ from more_server.narration.document import Document
 from more_server.narration.plan import Plan, begin, completed
 from more_server.narration.reading import read
 from more_server.narration.request import SpeechJob
-from more_server.narration.speaking import FOLDER, Speaking, written
+from more_server.narration.speaking import FOLDER, Speaking, load, written
 from more_server.speak import Speaker
 
 DOCUMENT, PLAN = "document.json", "plan.json"
@@ -53,8 +53,10 @@ class SpeechKind(Kind[SpeechJob]):
         )
 
     async def run(self, asked: SpeechJob, work: Work) -> None:
-        """Speak, then make the files. Raises what speech is refused or fails with, and StorageError."""
-        made = await self._plan(asked, work)
+        """Speak, then make the files. Raises what speech is refused or fails with, alone or as a group."""
+        pinned = await asyncio.to_thread(_read, work.folder / PLAN, Plan)
+        await load(self._speaker, pinned, work)
+        made = pinned if pinned.passages else await self._completed(pinned, asked, work)
         about = {"title": made.title, "passages": len(made.passages), "chapters": len(made.chapters)}
 
         async def tell(stage: str, seconds: float, waiting_for: str = "") -> None:
@@ -69,11 +71,8 @@ class SpeechKind(Kind[SpeechJob]):
         # Only now: what was made of them is on the disk.
         await asyncio.to_thread(shutil.rmtree, work.folder / FOLDER, ignore_errors=True)
 
-    async def _plan(self, asked: SpeechJob, work: Work) -> Plan:
+    async def _completed(self, pinned: Plan, asked: SpeechJob, work: Work) -> Plan:
         """The plan, completed in the first run: for a long book it takes longer than clients wait for an answer."""
-        pinned = await asyncio.to_thread(_read, work.folder / PLAN, Plan)
-        if pinned.passages:
-            return pinned
         await work.tell("planning", 0.0, 1.0)
         document = await asyncio.to_thread(_read, work.folder / DOCUMENT, Document)
         made = await completed(self._speaker, pinned, asked, document)

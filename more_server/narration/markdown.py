@@ -25,13 +25,14 @@ def read(text: str) -> Document:
     """
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     tokens = parser.use(front_matter_plugin).use(footnote_plugin).parse(text)
+    paragraphs = list(_paragraphs(tokens))
     parts: list[tuple[str, list[str]]] = [("", [])]
-    for level, paragraph in _paragraphs(tokens):
+    for level, paragraph in paragraphs:
         if level in CHAPTER_LEVELS:
             parts.append((paragraph, []))
         parts[-1][1].append(paragraph)
     told = _front_matter(tokens)
-    titles = [paragraph for level, paragraph in _paragraphs(tokens) if level == "h1"]
+    titles = [paragraph for level, paragraph in paragraphs if level == "h1"]
     return Document(
         # Where there are several, each is a chapter's.
         title=told.get("title") or (titles[0] if len(titles) == 1 else ""),

@@ -79,7 +79,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     voice: str
     """Id of a voice, or a mixture."""
     voice_version: str
-    """Another one when the voice's recordings have changed; empty for a mixture."""
+    """Another one when the recordings of the voice, or of one in the mixture, have changed."""
     profile: Profile
     """The quality as it was when the plan was made, but for the short first segment that nobody waits for."""
     speed: float
@@ -168,7 +168,7 @@ def model_of(speaker: Speaker, pinned: Plan) -> LoadedModel:
         return speaker.fleet.find(pinned.model)
     except ModelNotFound as error:
         raise ModelNotFound(
-            f"the job speaks with the model {pinned.model}, which is not loaded any more; load it, then resume the job",
+            f"the model {pinned.model} was unloaded while the job spoke with it; resume the job, which loads it again",
             param="model",
         ) from error
 

@@ -32,9 +32,9 @@ class SpeechJob(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     seed: int | None = None
     """0 to 2^63-1; the same seed makes the same audio."""
     response_format: Literal["wav", "flac", "mp3", "opus", "m4b"] = "mp3"
-    """mp3, m4b, opus, flac or wav."""
+    """mp3 (the default), m4b, opus, flac or wav."""
     split: Literal["none", "chapters"] = "none"
-    """none: one file with chapter marks, where the format has them; chapters: one file for each chapter."""
+    """none (the default): one file with chapter marks, where the format has them; chapters: one file for each."""
     subtitles: tuple[Subtitles, ...] = ()
     """srt, vtt or both: files that tell when what is said."""
     title: Tag = ""
@@ -42,6 +42,6 @@ class SpeechJob(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     author: Tag = ""
     """The same for who wrote it."""
     chapter_pause_seconds: Annotated[float, Meta(ge=0, le=30)] = 1.5
-    """Seconds of silence behind a chapter, and half as many behind its heading; 0 to 30."""
+    """Seconds of silence behind a chapter, and half as many behind its heading; 0 to 30, 1.5 by default."""
     paragraph_pause_seconds: Annotated[float, Meta(ge=0, le=10)] = 0.5
-    """Seconds of silence between paragraphs; 0 to 10."""
+    """Seconds of silence between paragraphs; 0 to 10, 0.5 by default."""

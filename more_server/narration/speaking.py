@@ -1,10 +1,9 @@
 """The passages of a plan, each spoken once and kept in a file; whoever waits for a sentence goes first."""
 
 import asyncio
-import errno
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,15 +14,16 @@ from more_server.engine.engine import Engine
 from more_server.errors import (
     Busy,
     Conflict,
+    ModelNotFound,
     Resting,
     StorageError,
     Unavailable,
     VoiceChanged,
     VoiceNotFound,
 )
-from more_server.files import write_file
+from more_server.files import NO_ROOM, write_file
 from more_server.jobs.kinds import Work
-from more_server.narration.plan import Passage, Plan, model_of
+from more_server.narration.plan import DOOR, Passage, Plan, model_of
 from more_server.speak import Speaker
 from more_server.speech import Utterance
 
@@ -34,7 +34,6 @@ LONGEST_WAIT_SECONDS = 5.0
 """Between two tries while the server is busy or cannot speak."""
 UNAVAILABLE_SECONDS = 900.0
 """How long a server may be unable to speak, other than for a training, before the job fails and waits for a person."""
-NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class Spoken(msgspec.Struct, frozen=True):
@@ -61,11 +60,11 @@ class Speaking:
         self._unavailable_since: float | None = None
 
     async def run(self) -> list[Spoken]:
-        """Speak what is not spoken yet. Raises what speech is refused or fails with, or StorageError."""
+        """Speak what is not spoken yet. Raises what speech is refused or fails with, or StorageError, as a group."""
         await asyncio.to_thread(_make, self._folder)
         await self._told("speaking", 0.0, "")
         passages = iter(self._plan.passages)
-        async with _together() as group:
+        async with asyncio.TaskGroup() as group:
             for _ in range(await self._width()):
                 group.create_task(self._speak_on(passages))
         return [self._spoken[passage.number] for passage in self._plan.passages]
@@ -100,23 +99,29 @@ class Speaking:
         """16-bit samples, as every file that comes of them has at most; compressing them would cost people's time."""
         while True:
             try:
-                utterance = await self._resolved(passage)
-                data = bytearray()
-                with make_encoder("pcm", utterance.sample_rate) as encoder:
-                    async with aclosing(self._speaker.speak(utterance)) as chunks:
-                        async for audio in chunks:
-                            data += encoder.feed(audio.samples)
+                data = await self._said(passage)
             except (Busy, Unavailable) as error:
                 await self._wait(error)
             else:
                 self._unavailable_since = None
-                return bytes(data)
+                return data
 
-    async def _resolved(self, passage: Passage) -> Utterance:
+    async def _said(self, passage: Passage) -> bytes:
+        data = bytearray()
+        with self._speaker.reports.begin(f"{self._work.id}-{passage.number + 1}", DOOR) as report:
+            report.asked(passage.text)
+            utterance = await report.resolving(self._resolved(passage, report.request_id))
+            with make_encoder("pcm", utterance.sample_rate) as encoder:
+                async with aclosing(report.watched(self._speaker.speak(utterance))) as chunks:
+                    async for audio in chunks:
+                        data += encoder.feed(audio.samples)
+        return bytes(data)
+
+    async def _resolved(self, passage: Passage, request_id: str) -> Utterance:
         plan = self._plan
         self._engine()
         try:
-            utterance = await self._speaker.resolve(plan.request(passage), f"{self._work.id}-{passage.number + 1}")
+            utterance = await self._speaker.resolve(plan.request(passage), request_id)
         except VoiceNotFound as error:
             raise VoiceNotFound(f"{error.message}; resume the job once it is back", param="voice") from error
         if utterance.voice.version != plan.voice_version:
@@ -142,22 +147,37 @@ class Speaking:
             if time.monotonic() - self._unavailable_since > UNAVAILABLE_SECONDS:
                 raise error
         await self._told("waiting", self._seconds, error.message)
-        await asyncio.sleep(min(error.retry_after or LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS))
+        await _pause(error)
+
+
+async def load(speaker: Speaker, plan: Plan, work: Work) -> None:
+    """Have the model of a plan loaded, which it is not any more after a restart or a switch.
+
+    Waits while a model is being trained. Raises ModelNotFound where it is gone, ModelError and SettingsError.
+    """
+    while True:
+        try:
+            await speaker.fleet.load(plan.model)
+        except Resting as error:
+            await work.tell("waiting", 0.0, 1.0, {"waiting_for": error.message})
+            await _pause(error)
+        except ModelNotFound as error:
+            raise ModelNotFound(
+                f"the job speaks with the model {plan.model}, which is not here any more; bring it back, then resume "
+                "the job",
+                param="model",
+            ) from error
+        else:
+            return
+
+
+async def _pause(error: Busy | Unavailable) -> None:
+    await asyncio.sleep(min(error.retry_after or LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS))
 
 
 def passage_file(folder: Path, passage: Passage) -> Path:
     """Where the audio of a passage is kept: 16-bit samples, the lower byte first."""
     return folder / FOLDER / f"{passage.number + 1:06}.pcm"
-
-
-@asynccontextmanager
-async def _together() -> AsyncIterator[asyncio.TaskGroup]:
-    """A group of tasks that fails as the first of them did."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            yield group
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
 
 
 @contextmanager

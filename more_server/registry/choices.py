@@ -6,7 +6,10 @@ from typing import Any
 import msgspec
 
 from more_server.errors import SettingsError
-from more_server.files import LOCK_SECONDS, keep_file, locked
+from more_server.files import LOCK_SECONDS, keep_file, locked, set_aside_damaged
+from more_server.settings import Settings
+
+FILE_NAME = "plugins.json"
 
 
 class Choice(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -18,19 +21,24 @@ class Choice(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
     """Those that were changed."""
 
 
+def set_damaged_choices_aside(settings: Settings) -> None:
+    """At the start of a server, which goes on as the settings say. Raises StorageError."""
+    set_aside_damaged(settings.admin_dir / FILE_NAME, _decoded)
+
+
 class Choices:
     """Kept in one file, replaced whole."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "plugins.json"
+        self.path = folder / FILE_NAME
 
     def read(self) -> dict[str, Choice]:
         """By the plugin's name. Raises SettingsError for a file that cannot be used."""
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=dict[str, Choice])
+            return _decoded(self.path.read_bytes())
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
             raise SettingsError(f"{self.path} cannot be used: {error}; mend it, or move it away") from error
 
     def write(self, name: str, choice: Choice) -> None:
@@ -39,3 +47,7 @@ class Choices:
             choices = self.read() | {name: choice}
             # Secrets of plugins are in it.
             keep_file(self.path, msgspec.json.format(msgspec.json.encode(choices), indent=2), private=True)
+
+
+def _decoded(content: bytes) -> dict[str, Choice]:
+    return msgspec.json.decode(content, type=dict[str, Choice])

@@ -1,10 +1,6 @@
 """The settings that plugins declare: checked, shown without secrets, described as JSON Schema."""
 
-import ast
-import inspect
-import itertools
 import re
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -12,6 +8,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from more_server.errors import BadInput
+from more_server.fields import field_lines
 
 MASK = "********"
 """Stands for a secret; sent back, it leaves the secret as it is."""
@@ -79,23 +76,9 @@ def schema(struct: type[msgspec.Struct] | None) -> dict[str, Any] | None:
         return None
     made = msgspec.json.schema(struct, schema_hook=_schema)
     fields = made["$defs"][struct.__name__]["properties"]
-    for name, line in _lines(struct).items():
+    for name, line in field_lines(struct).items():
         fields[name]["description"] = line
     return made
-
-
-def _lines(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """The string under each field of a struct; none where its source cannot be had."""
-    try:
-        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    assert isinstance(tree, ast.ClassDef)
-    return {
-        ast.unparse(field.target): " ".join(str(line.value.value).split())
-        for field, line in itertools.pairwise(tree.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
-    }
 
 
 def _decode(kind: type, value: Any) -> Any:

@@ -2,14 +2,13 @@
 
 import io
 import stat
-import struct
 import zipfile
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 from more_server import voice_toml
+from more_server.archive import opened, pieces, problem
 from more_server.errors import BadInput, TooLarge, allowed, shown
 from more_server.settings import LimitSettings
 from more_server.speech import Voice
@@ -19,13 +18,10 @@ from more_server.voices import check_clip
 
 MOST_ENTRIES = 200
 """Of an archive, whatever its system strews among them."""
-DIRECTORY_ENTRY = b"PK\x01\x02"
 OVERHEAD_BYTES = 1_048_576
 """Of an archive or a form beyond the clips."""
 STREWN = frozenset({"thumbs.db", "desktop.ini"})
 """What Windows leaves in folders; macOS's names begin with a dot or lie in `__MACOSX`."""
-BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError, struct.error)
-"""What zipfile raises for archives that somebody cut, bent or made up; bad UTF-8 is a ValueError."""
 
 
 def largest_archive(limits: LimitSettings) -> int:
@@ -86,16 +82,9 @@ def _files(content: bytes, limits: LimitSettings) -> tuple[str, Clips]:
     """The folder that holds the files, or nothing, and voice.toml and clips by name. Raises BadInput."""
     if len(content) > largest_archive(limits):
         raise TooLarge(f"the archive is larger than {largest_archive(limits)} bytes", param="file")
-    # Before zipfile makes an object of each.
-    if content.count(DIRECTORY_ENTRY) > MOST_ENTRIES:
-        raise TooLarge(f"the archive has more than {MOST_ENTRIES} entries", param="file")
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            folder, entries = _entries(archive.infolist(), limits)
-            return folder, {name: _content(archive, entry, _most(name, limits)) for name, entry in entries.items()}
-    except BROKEN_ARCHIVE as error:
-        reason = str(error)[:200] or type(error).__name__
-        raise BadInput(f"the archive cannot be read: {reason}", param="file") from error
+    with opened(io.BytesIO(content), "the archive", MOST_ENTRIES, "file") as archive:
+        folder, entries = _entries(archive.infolist(), limits)
+        return folder, {name: _content(archive, entry, name) for name, entry in entries.items()}
 
 
 def _entries(infos: Sequence[zipfile.ZipInfo], limits: LimitSettings) -> tuple[str, dict[str, zipfile.ZipInfo]]:
@@ -129,10 +118,10 @@ def _place(info: zipfile.ZipInfo) -> tuple[str, str]:
     # `filename` is what zipfile makes of it: cut at a zero byte, for one.
     name = info.orig_filename
     parts = name.removesuffix("/").split("/")
-    if "\\" in name or ":" in name or HIDDEN.search(name) or any(part in ("", ".", "..") for part in parts):
-        raise BadInput(f"the archive has an entry {shown(name)}; names that lead elsewhere are not taken", param="file")
-    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BadInput(f"the archive's entry {shown(name)} is a link or a device, no file", param="file")
+    if "\\" in name or ":" in name or HIDDEN.search(name):
+        raise BadInput(f"{shown(name)} in the archive: no name has \\, : or what is not seen", param="file")
+    if found := problem(info):
+        raise BadInput(f"{shown(name)} in the archive: {found[1]}", param="file")
     is_folder = name.endswith("/")
     if parts[0] != "__MACOSX" and len(parts) > (1 if is_folder else 2):
         raise BadInput(f"the archive has folders within folders: {shown(name)}; one is allowed", param="file")
@@ -149,11 +138,6 @@ def _check_entry(info: zipfile.ZipInfo, name: str, limits: LimitSettings) -> Non
             f"({allowed(REFERENCE_SUFFIXES)})",
             param="file",
         )
-    if info.flag_bits & 0x41:
-        raise BadInput(f"{shown(name)} is encrypted; make the archive without a password", param="file")
-    # The readers of the others give out whatever a block makes: 4 kB of bzip2 can be gigabytes.
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadInput(f"{shown(name)} is compressed in a way that is not read; use deflate or none", param="file")
     if info.file_size > _most(name, limits):
         raise TooLarge(f"{shown(name)} has {info.file_size} bytes; at most {_most(name, limits)}", param="file")
 
@@ -162,12 +146,11 @@ def _most(name: str, limits: LimitSettings) -> int:
     return voice_toml.MOST_BYTES if name == voice_toml.FILE_NAME else limits.reference_bytes
 
 
-def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> bytes:
-    with archive.open(entry) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise TooLarge(f"{shown(entry.filename)} is larger than it says", param="file")
-    return content
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> bytes:
+    try:
+        return b"".join(pieces(archive, entry))
+    except BadInput as error:
+        raise about(shown(name), error, "file") from error
 
 
 def _described(content: bytes, clips: Collection[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import structlog
 
+from more_server.audio import apart
 from more_server.audio.read import read
 from more_server.errors import BadInput, ConsentNotFound, StorageError, allowed, shown
 from more_server.files import locked, remove_folder, staged_folder, sweep, write_file
@@ -74,7 +75,7 @@ def checked_name(name: str) -> str:
 
 
 def check_recording(suffix: str, content: bytes, limits: LimitSettings) -> None:
-    """Raises BadInput or TooLarge for what cannot be read as audio, or is silent."""
+    """Decode a recording apart. Raises BadInput or TooLarge for what cannot be read as audio, or is silent."""
     if suffix not in REFERENCE_SUFFIXES:
         raise BadInput(
             f"a recording cannot be a {shown(suffix) if suffix else 'nameless'} file; "
@@ -88,6 +89,7 @@ def check_recording(suffix: str, content: bytes, limits: LimitSettings) -> None:
         max_seconds=limits.reference_seconds,
         max_channels=limits.reference_channels,
         param="recording",
+        by=apart.decode,
     )
     if not np.abs(audio.samples).max() > 0:
         raise BadInput("the recording is silent; somebody has to be heard who consents", param="recording")

@@ -18,6 +18,8 @@ import ipaddress
 import re
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,11 +38,12 @@ from more_server.errors import (
     NotAllowed,
     NotAuthenticated,
     StorageError,
+    Unavailable,
     allowed,
     shown,
 )
 from more_server.keys import SCOPES, Key, KeyRing
-from more_server.settings import Settings
+from more_server.settings import LimitSettings, Settings
 from more_server.web.errors import deny, handle_more_error, request_id
 
 log = structlog.get_logger("more_server.web")
@@ -80,6 +83,40 @@ class Window:
     def is_over(self, now: float) -> bool:
         """Whether nothing in it counts any more."""
         return not self._times or self._times[-1] + WINDOW_SECONDS <= now
+
+
+class Room:
+    """Requests at a time, in all and of each address that shows no key."""
+
+    def __init__(self) -> None:
+        self._requests = 0
+        self._addresses: dict[str, int] = {}
+
+    def enter(self, address: str | None, limits: LimitSettings) -> None:
+        """Count a request, until `leave`; address None: it has a key. Raises Unavailable or Busy."""
+        if self._requests >= limits.requests:
+            raise Unavailable(
+                f"{limits.requests} requests are at work, as many as the server takes (limits.requests)",
+                retry_after=CONCURRENCY_RETRY_SECONDS,
+            )
+        if address is not None:
+            running = self._addresses.get(address, 0)
+            if running >= limits.address_requests:
+                raise Busy(
+                    f"your address may have {limits.address_requests} requests at a time without a key, and has them "
+                    "(limits.address_requests)",
+                    retry_after=CONCURRENCY_RETRY_SECONDS,
+                )
+            self._addresses[address] = running + 1
+        self._requests += 1
+
+    def leave(self, address: str | None) -> None:
+        """The request is over, however it ended."""
+        self._requests -= 1
+        if address is not None:
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
 
 
 class Limits:
@@ -137,35 +174,44 @@ class Access(ASGIMiddleware):
     One per application; its counts are of the event loop alone.
     """
 
-    def __init__(self, settings: Settings, keys: KeyRing) -> None:
+    def __init__(self, settings: Settings, keys: KeyRing, limits: Callable[[], LimitSettings] | None = None) -> None:
+        """limits: those of now, where a reload may change them."""
         self._keys = keys
+        self._limits_of_now = limits or (lambda: settings.limits)
         self._may_be_open = keys.may_be_open
         self._open_discovery = settings.server.open_discovery
         self._cors_origins = settings.server.cors_origins
-        self._limits = Limits()
+        self._limits, self._room = Limits(), Room()
         self._wrong = WrongKeys()
         self._told = ""
         self._flushing: asyncio.Future[None] | None = None
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Answer, or refuse."""
-        try:
-            caller, key = self._admit(scope)
-            if key is not None:
-                self._limits.enter(key)
-        except MoreError as error:
-            if scope["type"] == ScopeType.HTTP:
-                raise
-            await deny(scope, send, error)
-            return
-        try:
+        """Answer, or refuse; what is logged meanwhile carries the request's id."""
+        with ExitStack() as counted:
+            counted.enter_context(structlog.contextvars.bound_contextvars(request_id=request_id(scope)))
+            try:
+                caller, key = self._admit(scope)
+                if _wanted(scope) != "public":  # a server that is full tells so at /health
+                    self._count(counted, scope, key)
+            except MoreError as error:
+                if scope["type"] == ScopeType.HTTP:
+                    raise
+                await deny(scope, send, error)
+                return
             scope["state"]["caller"] = caller
             scope["state"]["key"] = key
             self._flush_when_due()
             await next_app(scope, receive, send)
-        finally:
-            if key is not None:
-                self._limits.leave(key)
+
+    def _count(self, counted: ExitStack, scope: Scope, key: Key | None) -> None:
+        """A request, until the stack is closed. Raises Busy or Unavailable."""
+        address = _address(scope) if key is None else None
+        self._room.enter(address, self._limits_of_now())
+        counted.callback(self._room.leave, address)
+        if key is not None:
+            self._limits.enter(key)
+            counted.callback(self._limits.leave, key)
 
     def flush(self) -> None:
         """Write when keys were used last; for the end of the server, in a thread."""
@@ -223,7 +269,7 @@ class Access(ASGIMiddleware):
             return NotAuthenticated("this server asks for a key: send it as `Authorization: Bearer more_…`")
         address = _address(scope)
         self._wrong.count(address)
-        log.warning("wrong key", request_id=request_id(scope), address=address, path=scope["path"])
+        log.warning("wrong key", address=address, path=scope["path"])
         return NotAuthenticated("there is no such key; `more-server keys list` shows those that there are")
 
     def _told_to_strangers(self, error: KeysUnreadable) -> KeysUnreadable:

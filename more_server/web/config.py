@@ -13,8 +13,8 @@ from more_server.registry import Row
 from more_server.registry.settings import MASK, secrets, without_password
 from more_server.settings import PLUGINS, JobSettings, effective, source_of
 from more_server.web.admin import ADMIN, answer
+from more_server.web.described import described
 
-DATABASE = "jobs.database"
 SECRETS = frozenset(f"jobs.{name}" for name in secrets(JobSettings))
 
 
@@ -38,7 +38,7 @@ class Configuration(msgspec.Struct):
     object: Literal["list"] = "list"
 
 
-@get("/v1/admin/config", opt=ADMIN)
+@get("/v1/admin/config", opt=described(ADMIN, answer=Configuration))
 async def read_config(administration: NamedDependency[Administration]) -> Response[bytes]:
     """Every setting with its value, where it comes from, and whether a reload takes it up."""
     plain = [
@@ -50,9 +50,9 @@ async def read_config(administration: NamedDependency[Administration]) -> Respon
 
 
 def _told(path: str, value: Any) -> Any:
-    if path == DATABASE:
-        return without_password(value)
-    return MASK if value and path in SECRETS else msgspec.to_builtins(value, enc_hook=str)
+    if value and path in SECRETS:
+        return MASK
+    return without_password(value) if isinstance(value, str) else msgspec.to_builtins(value, enc_hook=str)
 
 
 def _of_plugin(administration: Administration, row: Row) -> Iterator[Setting]:

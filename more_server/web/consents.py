@@ -9,17 +9,24 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
 from more_server.audit import Actor, AuditLog
-from more_server.errors import BadInput, StorageError
+from more_server.errors import BadInput, ConsentNotFound, StorageError
 from more_server.settings import LimitSettings
 from more_server.speak import Speaker
 from more_server.voicebank.consents import Consent, Consents, check_recording, checked_name, new_consent
 from more_server.web import wire
 from more_server.web.admin import answer, caller
-from more_server.web.uploads import Form, read_form
-from more_server.web.voices import uploads
+from more_server.web.described import FormBody, described, said
+from more_server.web.uploads import Form, read_form, uploads
 
 VOICES = {"scope": "voices"}
 MOST_LISTED = 100
+TEXTS, RECORDING = ("language", "name"), "recording"
+PAGE = {
+    "after": said(str, "Id of a consent; the page begins behind it."),
+    "limit": said(int, "Consents.", ge=1, le=MOST_LISTED),
+}
+SENT = FormBody(texts=TEXTS, files=(RECORDING,), needed=(*TEXTS, RECORDING))
+MISSING = (ConsentNotFound,)
 
 Asked = Request[Any, Any, Any]
 
@@ -70,7 +77,7 @@ def routes(limits: LimitSettings) -> list[Any]:
 # Threads are used within the handlers: Litestar's sync_to_thread wraps one anew for every application (web/keys.py).
 
 
-@get("/v1/audio/voice_consents", opt=VOICES)
+@get("/v1/audio/voice_consents", opt=described(VOICES, answer=ConsentList, query=PAGE, errors=MISSING))
 async def list_all(
     speaker: NamedDependency[Speaker], after: FromQuery[str] = "", limit: FromQuery[int] = 20
 ) -> Response[bytes]:
@@ -81,22 +88,26 @@ async def list_all(
     return answer(ConsentList([_item(consent) for consent in page], more))
 
 
-@post("/v1/audio/voice_consents", opt=VOICES, status_code=200)
+@post("/v1/audio/voice_consents", opt=described(VOICES, body=SENT, answer=ConsentItem), status_code=200)
 async def create(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog]
 ) -> Response[bytes]:
     """A consent to a voice being cloned: a form with `name`, `language` and the file `recording`."""
-    form = await read_form(request, ("language", "name"), ("recording",), speaker.settings.limits.reference_bytes)
+    form = await read_form(request, TEXTS, (RECORDING,), speaker.settings.limits.reference_bytes)
     return answer(_item(await asyncio.to_thread(_create, speaker, audit, caller(request), form)))
 
 
-@get("/v1/audio/voice_consents/{consent_id:str}", opt=VOICES)
+@get("/v1/audio/voice_consents/{consent_id:str}", opt=described(VOICES, answer=ConsentItem, errors=MISSING))
 async def get_one(speaker: NamedDependency[Speaker], consent_id: FromPath[str]) -> Response[bytes]:
     """One consent, without its recording."""
     return answer(_item(await asyncio.to_thread(_consents(speaker).find, consent_id)))
 
 
-@post("/v1/audio/voice_consents/{consent_id:str}", opt=VOICES, status_code=200)
+@post(
+    "/v1/audio/voice_consents/{consent_id:str}",
+    opt=described(VOICES, body=ConsentName, answer=ConsentItem, errors=MISSING),
+    status_code=200,
+)
 async def change(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog], consent_id: FromPath[str]
 ) -> Response[bytes]:
@@ -105,7 +116,11 @@ async def change(
     return answer(_item(await asyncio.to_thread(_change, speaker, audit, caller(request), consent_id, name)))
 
 
-@delete("/v1/audio/voice_consents/{consent_id:str}", opt=VOICES, status_code=200)
+@delete(
+    "/v1/audio/voice_consents/{consent_id:str}",
+    opt=described(VOICES, answer=ConsentDeleted, errors=MISSING),
+    status_code=200,
+)
 async def remove(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog], consent_id: FromPath[str]
 ) -> Response[bytes]:
@@ -122,9 +137,9 @@ HANDLERS = (*UPLOADS, *OTHERS)
 
 def _create(speaker: Speaker, audit: AuditLog, actor: Actor, form: Form) -> Consent:
     """What cannot be is refused before it is on record."""
-    recordings = form.files.get("recording", [])
+    recordings = form.files.get(RECORDING, [])
     if len(recordings) != 1:
-        raise BadInput(f"{len(recordings)} recordings; send one", param="recording")
+        raise BadInput(f"{len(recordings)} recordings; send one", param=RECORDING)
     suffix, content = recordings[0]
     made = new_consent(form.text("name"), form.text("language"), suffix)
     check_recording(suffix, content, speaker.settings.limits)

@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from more_server.audit import AuditLog
-from more_server.errors import BadInput, ConsentNotFound, shown
+from more_server.errors import BadInput, ConsentNotFound, VoiceNotFound, shown
 from more_server.settings import LimitSettings, Settings
 from more_server.speak import Speaker
 from more_server.speech import VOICE_ID, Voice
@@ -22,13 +22,16 @@ from more_server.voicebank.consents import PREFIX, Consents, checked_name
 from more_server.voicebank.details import RESERVED, Clips, Details
 from more_server.voices import VoiceView, named_clips
 from more_server.web.admin import answer, caller
+from more_server.web.described import FormBody, described
 from more_server.web.listings import list_voices
-from more_server.web.uploads import Form, read_form
-from more_server.web.voices import discard, keep, prepare, uploads
+from more_server.web.uploads import Form, read_form, uploads
+from more_server.web.voices import discard, keep, prepare
 
 VOICES = {"scope": "voices"}
 FIELDS_OF_PROMPTS = ("prompt", "model", "script_hint")
 FORM_TEXTS = ("name", "consent", "type", *FIELDS_OF_PROMPTS)
+SAMPLE = "audio_sample"
+SENT = FormBody(texts=("name", "consent", "type"), files=(SAMPLE,), needed=("name", "consent", SAMPLE))
 NO_PROMPTS = (
     "voices are made of recordings here, not of a prompt: send a form (multipart/form-data) with audio_sample, "
     "consent and name"
@@ -63,7 +66,7 @@ def routes(limits: LimitSettings) -> list[Any]:
     return [uploads(HANDLERS, limits, limits.voice_references)]
 
 
-@post("/v1/audio/voices", opt=VOICES, status_code=200)
+@post("/v1/audio/voices", opt=described(VOICES, body=SENT, answer=VoiceMade), status_code=200)
 async def create(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog]
 ) -> Response[bytes]:
@@ -71,7 +74,7 @@ async def create(
     if request.content_type[0] == "application/json":  # as which OpenAI takes prompts alone
         raise BadInput(NO_PROMPTS, param="type")
     settings = speaker.settings
-    form = await read_form(request, FORM_TEXTS, ("audio_sample",), settings.limits.reference_bytes)
+    form = await read_form(request, FORM_TEXTS, (SAMPLE,), settings.limits.reference_bytes)
     make = partial(_sampled, form, settings)
     made, _ = await asyncio.to_thread(keep, speaker, audit, caller(request), "voices.create", make, "")
     prepare(request, speaker, made)
@@ -79,7 +82,11 @@ async def create(
 
 
 # The list, which has the same address, takes any path for a model's name, so this one has to as well.
-@delete("/v1/audio/voices/{voice_id:path}", opt=VOICES, status_code=200)
+@delete(
+    "/v1/audio/voices/{voice_id:path}",
+    opt=described(VOICES, answer=VoiceRemoved, errors=(BadInput, VoiceNotFound)),
+    status_code=200,
+)
 async def remove(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog], voice_id: FromPath[str]
 ) -> Response[bytes]:
@@ -98,7 +105,7 @@ def _sampled(form: Form, settings: Settings, view: VoiceView) -> tuple[Voice, Cl
     _check_type(form)
     title = checked_name(form.text("name"))
     fields = details.checked(Details(title=title, consent=_consent(form.text("consent"), settings)))
-    clips = named_clips(form.files.get("audio_sample", []), settings.limits)
+    clips = named_clips(form.files.get(SAMPLE, []), settings.limits)
     return details.new_voice(_free_id(view, title), fields, clips), clips
 
 

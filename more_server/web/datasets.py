@@ -9,15 +9,16 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from more_server.audit import Actor, AuditLog
-from more_server.errors import Conflict
+from more_server.errors import Conflict, DatasetNotFound
 from more_server.jobs.jobs import Jobs
-from more_server.jobs.records import Status
+from more_server.jobs.records import ENDED
 from more_server.lessons.datasets import Dataset, Datasets, Report
+from more_server.lessons.train_kind import TrainKind
 from more_server.speak import Speaker
 from more_server.web.admin import ADMIN, answer, caller
+from more_server.web.described import described
 
 PAGE = 100
-NOT_ENDED: tuple[Status, ...] = ("queued", "running")
 
 
 class DatasetList(msgspec.Struct):
@@ -43,14 +44,14 @@ class DatasetRemoved(msgspec.Struct):
     deleted: bool = True
 
 
-@get("/v1/admin/datasets", opt=ADMIN)
+@get("/v1/admin/datasets", opt=described(ADMIN, answer=DatasetList))
 async def list_all(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     """Every dataset, and what keeps others from being used."""
     found, problems = await asyncio.to_thread(Datasets(speaker.settings).list_all)
     return answer(DatasetList(found, problems))
 
 
-@get("/v1/admin/datasets/{name:str}", opt=ADMIN)
+@get("/v1/admin/datasets/{name:str}", opt=described(ADMIN, answer=DatasetItem, errors=(DatasetNotFound,)))
 async def get_one(speaker: NamedDependency[Speaker], name: FromPath[str]) -> Response[bytes]:
     """One dataset, and what was found when it was made."""
     datasets = Datasets(speaker.settings)
@@ -59,7 +60,11 @@ async def get_one(speaker: NamedDependency[Speaker], name: FromPath[str]) -> Res
     return answer(DatasetItem(**msgspec.structs.asdict(found), report=report))
 
 
-@delete("/v1/admin/datasets/{name:str}", opt=ADMIN, status_code=200)
+@delete(
+    "/v1/admin/datasets/{name:str}",
+    opt=described(ADMIN, answer=DatasetRemoved, errors=(DatasetNotFound, Conflict)),
+    status_code=200,
+)
 async def remove(
     request: Request[Any, Any, Any],
     speaker: NamedDependency[Speaker],
@@ -82,14 +87,14 @@ HANDLERS = (list_all, get_one, remove)
 
 async def _user(jobs: Jobs, name: str) -> str:
     """A job that uses the dataset or waits for it; empty: none."""
-    for status in NOT_ENDED:
-        more, last = True, None
-        while more:
-            page, more = await jobs.list(status=status, limit=PAGE, after=last)
-            for job in page:
-                if job.request.get("dataset") == name:
-                    return job.id
-            last = page[-1].id if page else None
+    # In whatever state: one that went from one to another between two looks would be seen by neither.
+    more, last = True, None
+    while more:
+        page, more = await jobs.list(kind=TrainKind.name, limit=PAGE, after=last)
+        for job in page:
+            if job.status not in ENDED and job.request.get("dataset") == name:
+                return job.id
+        last = page[-1].id if page else None
     return ""
 
 

@@ -1,30 +1,167 @@
-"""Health: alive, ready, and the plain OK that some clients look for."""
+"""Health: alive, ready, the plain OK that some clients look for, and for administrators what is the matter."""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
+
+import msgspec
 from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 
-from more_server.engine.engine import LOADING_RETRY_SECONDS
+from more_server.engine.engine import LOADING_RETRY_SECONDS, RESTING_RETRY_SECONDS
+from more_server.engine.state import EngineState
+from more_server.engine.watch import HUNG
+from more_server.files import set_aside_in
+from more_server.measures import gpu_memory
+from more_server.settings import Settings
 from more_server.speak import Speaker
 from more_server.web import wire
+from more_server.web.described import described
 
 PUBLIC = {"scope": "public"}
+GIGABYTE = 10**9
+JobCounts = Callable[[], Awaitable[Mapping[tuple[str, str], int]]]
+Status = Literal["ok", "loading", "draining", "paused", "failing"]
+"""`paused`: a model is trained in the memory that speech needs; `failing`: the breaker is open, or the engine ended."""
 
 
-@get(["/health", "/health/live"], opt=PUBLIC, media_type=MediaType.TEXT, sync_to_thread=False)
-def live() -> str:
-    """`OK` as soon as the process answers; wyoming_openai takes this very body for a server with voice lists."""
-    return "OK"
+class Condition(msgspec.Struct, frozen=True):
+    """Whether requests are taken."""
+
+    status: Status
+    reason: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """They are."""
+        return self.status == "ok"
 
 
-@get("/health/ready", opt=PUBLIC, sync_to_thread=False)
+class XttsHealth(msgspec.Struct, frozen=True):
+    """The model that serves."""
+
+    loaded: bool
+    model: str
+    device: str
+    precision: str
+
+
+class GpuHealth(msgspec.Struct, frozen=True):
+    """Memory of its GPU, whoever takes it; null where it runs on a CPU."""
+
+    vram_free_gb: float | None = None
+    vram_total_gb: float | None = None
+
+
+class BreakerHealth(msgspec.Struct, frozen=True):
+    """What refuses requests while speaking fails again and again."""
+
+    open: bool
+
+
+class QueueHealth(msgspec.Struct, frozen=True):
+    """Requests for the model that serves."""
+
+    waiting: int
+    speaking: int
+    slots: int
+    slots_in_use: int
+
+
+class Detail(msgspec.Struct, frozen=True, kw_only=True):
+    """`GET /health/detail`."""
+
+    status: Status
+    reason: str
+    version: str
+    uptime_seconds: int
+    xtts: XttsHealth
+    gpu: GpuHealth
+    breaker: BreakerHealth
+    queue: QueueHealth
+    jobs: dict[str, dict[str, int]]
+    """By kind, then by status."""
+    set_aside: list[str]
+    """Damaged files that a start put out of the way and that still lie there; what was in them is not in force."""
+
+
+def condition(speaker: Speaker) -> Condition:
+    """Whether requests are taken now, and what is in the way."""
+    return _condition(speaker, speaker.engine.state())
+
+
+def _condition(speaker: Speaker, state: EngineState) -> Condition:
+    if speaker.draining:
+        return Condition("draining", "the server is shutting down")
+    if state.resting:
+        return Condition("paused", state.failure)
+    if state.failure:
+        return Condition("failing", state.failure)
+    if not (speaker.ready and state.loaded):
+        return Condition("loading", "the model is loading")
+    return Condition("ok")
+
+
+@get(
+    ["/health", "/health/live"],
+    opt=described(PUBLIC, answer="text/plain", also={503: "text/plain"}),
+    sync_to_thread=False,
+)
+def live(speaker: NamedDependency[Speaker]) -> Response[str]:
+    """`OK` as soon as the process answers, 503 once only a new start helps: a step of the engine hangs.
+
+    wyoming_openai takes this very body for a server with voice lists.
+    """
+    if any(model.engine.hung for model in speaker.fleet.present()):
+        return Response(HUNG, status_code=503, media_type=MediaType.TEXT)
+    return Response("OK", media_type=MediaType.TEXT)
+
+
+@get(
+    "/health/ready",
+    opt=described(PUBLIC, answer=wire.Readiness, also={503: wire.Readiness}),
+    sync_to_thread=False,
+)
 def ready(speaker: NamedDependency[Speaker]) -> Response[bytes]:
-    """200 when requests can be spoken, else 503 with the reason."""
+    """200 when requests can be spoken; 503 with the reason while it loads, ends, rests for a training, or fails."""
     state = speaker.engine.state()
-    answers = speaker.ready and state.loaded
-    reason = "" if answers else state.failure or "the model is loading"
+    now = _condition(speaker, state)
+    wait = RESTING_RETRY_SECONDS if now.status == "paused" else LOADING_RETRY_SECONDS
     return Response(
-        wire.encode(wire.Readiness(answers, state.model, reason)),
-        status_code=200 if answers else 503,
-        headers={} if answers else {"retry-after": str(round(LOADING_RETRY_SECONDS))},
+        wire.encode(wire.Readiness(now.ready, state.model, now.reason)),
+        status_code=200 if now.ready else 503,
+        headers={} if now.ready else {"retry-after": str(round(wait))},
         media_type="application/json",
     )
+
+
+# Versions, models and how busy a server is are what an attacker asks first, and nobody else needs but who runs it.
+@get("/health/detail", opt=described({"scope": "admin"}, answer=Detail))
+async def detail(speaker: NamedDependency[Speaker], job_counts: NamedDependency[JobCounts]) -> Response[bytes]:
+    """For administrators, always 200: `status`, what keeps it from `ok`; model, memory, queue, jobs, damaged files."""
+    state = speaker.engine.state()
+    now = _condition(speaker, state)
+    memory = await asyncio.to_thread(gpu_memory, state.device)
+    free, total = (None, None) if memory is None else (round(one / GIGABYTE, 2) for one in memory)
+    jobs: dict[str, dict[str, int]] = {}
+    for (kind, status), count in (await job_counts()).items():
+        jobs.setdefault(kind, {})[status] = count
+    measures = speaker.reports.measures
+    found = Detail(
+        status=now.status,
+        reason=now.reason,
+        version=measures.version,
+        uptime_seconds=round(measures.uptime),
+        xtts=XttsHealth(state.loaded, state.model, state.device, state.precision),
+        gpu=GpuHealth(free, total),
+        breaker=BreakerHealth(state.breaker_open),
+        queue=QueueHealth(state.waiting, state.speaking, state.slots, state.slots_in_use),
+        jobs=jobs,
+        set_aside=await asyncio.to_thread(_set_aside, speaker.settings),
+    )
+    return Response(wire.encode(found), media_type="application/json", headers={"cache-control": "no-store"})
+
+
+def _set_aside(settings: Settings) -> list[str]:
+    folders = (settings.admin_dir, settings.model_dirs[0], settings.jobs_dir)
+    return [path for folder in folders for path in set_aside_in(folder)]

@@ -1,8 +1,8 @@
 """Durable jobs: `/v1/jobs`. What a key may do with a job, its kind says."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, Literal, get_args
 from urllib.parse import quote
 
@@ -14,16 +14,34 @@ from litestar.params import FromPath, FromQuery
 from litestar.response import Stream
 
 from more_server.audit import AuditLog
-from more_server.errors import BadInput, JobNotFound, MoreError, RouteNotFound, TooLarge, allowed, shown
-from more_server.jobs.jobs import Jobs
-from more_server.jobs.kinds import Kind
+from more_server.errors import (
+    BadInput,
+    Changed,
+    Conflict,
+    DatasetNotFound,
+    DiskFull,
+    JobNotFound,
+    ModelNotFound,
+    NoSuchRange,
+    ResultNotFound,
+    TooLarge,
+    VoiceNotFound,
+    allowed,
+    shown,
+)
+from more_server.jobs.jobs import Jobs, unknown_job
 from more_server.jobs.records import ENDED, Failure, Job, Progress, Result, Status
 from more_server.jobs.webhooks import Webhooks
 from more_server.keys import Key
+from more_server.lessons.dataset_kind import DatasetKind
+from more_server.lessons.train_kind import TrainKind
+from more_server.narration.kind import SpeechKind
 from more_server.settings import LimitSettings
+from more_server.threads import in_threads
 from more_server.web import wire
 from more_server.web.access import ANY_KEY, check_scope
 from more_server.web.admin import answer, caller
+from more_server.web.described import described, said
 from more_server.web.errors import handle_http_error, handle_more_error
 from more_server.web.ranges import send_file
 
@@ -46,6 +64,7 @@ class WebhookBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Envelope(msgspec.Struct):
+    kind: str | None = None
     webhook: WebhookBody | None = None
 
 
@@ -129,7 +148,45 @@ def routes(limits: LimitSettings) -> list[Any]:
     return [*OTHERS, taking(TAKING, limits)]
 
 
-@post("/v1/jobs", opt=JOBS)
+def parted(body: bytes) -> tuple[str, WebhookBody | None, bytes]:
+    """An order's kind, empty where it names none, its webhook, and the fields of that kind. Raises BadInput."""
+    fields = wire.decode(body, dict[str, msgspec.Raw])
+    common = {name: fields.pop(name) for name in _Envelope.__struct_fields__ if name in fields}
+    envelope = wire.decode(wire.encode(common), _Envelope)
+    return envelope.kind or "", envelope.webhook, wire.encode(fields)
+
+
+def order(
+    name: str, request: type[msgspec.Struct], kind: str, default: Any = msgspec.NODEFAULT
+) -> type[msgspec.Struct]:
+    """What asks for a job of a kind, for the OpenAPI document; `parted` reads it."""
+    common = [
+        ("kind", said(Literal[kind], "What is asked for."), msgspec.field(default=default)),
+        ("webhook", said(WebhookBody, "Who is told of its end.") | None, None),
+    ]
+    return msgspec.defstruct(name, common, bases=(request,), kw_only=True, namespace={"__doc__": request.__doc__})
+
+
+ORDERS = tuple(
+    order(f"{kind.name.title()}Order", kind.request, kind.name) for kind in (SpeechKind, DatasetKind, TrainKind)
+)
+PAGE = {
+    "limit": said(int, "Jobs.", ge=1, le=MOST_LISTED),
+    "after": said(str, "Id of a job; the page begins behind it."),
+    "kind": said(str, "Only those of this kind."),
+    "status": said(Status, "Only those in this state."),
+}
+RANGES = {
+    "range": said(str, "`bytes=FIRST-LAST`: that part alone.") | None,
+    "if-range": said(str, "An ETag; of another file than it has, no part is sent, but all of it.") | None,
+    "if-match": said(str, "ETags; another file is refused.") | None,
+    "if-none-match": said(str, "ETags of what is there already.") | None,
+}
+TAKEN = (VoiceNotFound, ModelNotFound, DatasetNotFound, Conflict, DiskFull)
+MISSING = (JobNotFound,)
+
+
+@post("/v1/jobs", opt=described(JOBS, body=ORDERS, answer=JobItem, errors=TAKEN))
 async def create(
     request: Asked,
     jobs: NamedDependency[Jobs],
@@ -137,16 +194,13 @@ async def create(
     audit: NamedDependency[AuditLog],
 ) -> Response[bytes]:
     """A new job: `kind`, the fields of that kind, and `webhook`: {"url": …}, if somebody is to be told of its end."""
-    body = await request.body()
-    parts = await asyncio.to_thread(wire.decode, body, dict[str, msgspec.Raw])
-    kind = _kind(jobs, parts.pop("kind", None))
-    check_scope(_key(request), kind.scope)
-    webhook = wire.decode(wire.encode({"webhook": parts.pop("webhook", None)}), _Envelope).webhook
-    asked = await asyncio.to_thread(lambda: wire.decode(wire.encode(parts), kind.request))
+    name, webhook, fields = await asyncio.to_thread(parted, await request.body())
+    kind, key = jobs.kind(name), _key(request)
+    check_scope(key, kind.scope)
+    asked = await asyncio.to_thread(wire.decode, fields, kind.request)
     url = "" if webhook is None else webhook.url
     if webhook is not None:
         await webhooks.check(url)
-    key = _key(request)
     # A book is not put on record, and encoding one again would hold up everybody else.
     told = _told(asked) if kind.scope == ADMIN else {}
     async with _recorded(request, audit, kind.scope, "create", kind.name, told):
@@ -157,7 +211,7 @@ async def create(
     return response
 
 
-@get("/v1/jobs", opt=JOBS)
+@get("/v1/jobs", opt=described(JOBS, answer=JobList, query=PAGE, errors=MISSING))
 async def list_all(
     request: Asked,
     jobs: NamedDependency[Jobs],
@@ -171,16 +225,11 @@ async def list_all(
         raise BadInput(f"limit is 1 to {MOST_LISTED}", param="limit")
     if status and status not in get_args(Status):
         raise BadInput(f"there is no status {shown(status)}; there are: {allowed(get_args(Status))}", param="status")
-    if kind and kind not in jobs.kinds:
-        raise BadInput(f"there is no kind {shown(kind)}; there are: {allowed(jobs.kinds)}", param="kind")
     key = _key(request)
     if kind:
-        check_scope(key, jobs.kinds[kind].scope)
+        check_scope(key, jobs.kind(kind).scope)
     if after:
-        try:
-            await _find(request, jobs, after)
-        except JobNotFound as error:
-            raise JobNotFound(error.message, param="after") from error
+        await _find(request, jobs, after, param="after")
     owner = None if key is None or key.allows(ADMIN) else key.id
     wanted: Any = status or None
     page, more = await jobs.list(kind=kind or None, status=wanted, owner=owner, limit=limit, after=after or None)
@@ -188,13 +237,13 @@ async def list_all(
     return answer(JobList(items, more, items[0].id if items else None, items[-1].id if items else None))
 
 
-@get("/v1/jobs/{job_id:str}", opt=JOBS)
+@get("/v1/jobs/{job_id:str}", opt=described(JOBS, answer=JobItem, errors=MISSING))
 async def get_one(request: Asked, jobs: NamedDependency[Jobs], job_id: FromPath[str]) -> Response[bytes]:
     """A job as it is now."""
     return answer(job_item(await _find(request, jobs, job_id)))
 
 
-@delete("/v1/jobs/{job_id:str}", opt=JOBS)
+@delete("/v1/jobs/{job_id:str}", opt=described(JOBS, errors=(*MISSING, Conflict)))
 async def remove(
     request: Asked, jobs: NamedDependency[Jobs], audit: NamedDependency[AuditLog], job_id: FromPath[str]
 ) -> None:
@@ -204,7 +253,7 @@ async def remove(
         await jobs.delete(job.id)
 
 
-@post("/v1/jobs/{job_id:str}/cancel", opt=JOBS, status_code=200)
+@post("/v1/jobs/{job_id:str}/cancel", opt=described(JOBS, answer=JobItem, errors=(*MISSING, Conflict)), status_code=200)
 async def cancel(
     request: Asked, jobs: NamedDependency[Jobs], audit: NamedDependency[AuditLog], job_id: FromPath[str]
 ) -> Response[bytes]:
@@ -214,7 +263,7 @@ async def cancel(
         return answer(job_item(await jobs.cancel(job.id)))
 
 
-@post("/v1/jobs/{job_id:str}/resume", opt=JOBS, status_code=200)
+@post("/v1/jobs/{job_id:str}/resume", opt=described(JOBS, answer=JobItem, errors=(*MISSING, Conflict)), status_code=200)
 async def resume(
     request: Asked, jobs: NamedDependency[Jobs], audit: NamedDependency[AuditLog], job_id: FromPath[str]
 ) -> Response[bytes]:
@@ -224,7 +273,7 @@ async def resume(
         return answer(job_item(await jobs.resume(job.id)))
 
 
-@get("/v1/jobs/{job_id:str}/events", opt=JOBS)
+@get("/v1/jobs/{job_id:str}/events", opt=described(JOBS, answer="text/event-stream", events=(JobItem,), errors=MISSING))
 async def events(request: Asked, jobs: NamedDependency[Jobs], job_id: FromPath[str]) -> Stream:
     """The job as an event stream: `progress` at once and at each change, `end` when it has ended."""
     job = await _find(request, jobs, job_id)
@@ -232,16 +281,22 @@ async def events(request: Asked, jobs: NamedDependency[Jobs], job_id: FromPath[s
     return Stream(_events(jobs, job.id), media_type="text/event-stream", headers=headers)
 
 
-@get(["/v1/jobs/{job_id:str}/result", "/v1/jobs/{job_id:str}/result/{name:path}"], opt=JOBS)
+@get(
+    ["/v1/jobs/{job_id:str}/result", "/v1/jobs/{job_id:str}/result/{name:path}"],
+    opt=described(
+        JOBS,
+        answer="*/*",
+        also={206: "*/*", 304: None},
+        headers=RANGES,
+        errors=(*MISSING, ResultNotFound, Changed, NoSuchRange),
+    ),
+)
 async def result(
     request: Asked, jobs: NamedDependency[Jobs], job_id: FromPath[str], name: FromPath[str] = ""
 ) -> Response[Any]:
     """A result, by its name or the first one, whole or in part (`Range`); also while the job goes on."""
     job = await _find(request, jobs, job_id)
-    try:
-        path, found = await jobs.result(job.id, name.removeprefix("/") or None)
-    except BadInput as error:
-        raise RouteNotFound(error.message, param="name") from error
+    path, found = await jobs.result(job.id, name.removeprefix("/") or None)
     return await send_file(request, path, found.media_type, found.name.rpartition("/")[2])
 
 
@@ -258,11 +313,11 @@ def _key(request: Asked) -> Key | None:
     return found
 
 
-async def _find(request: Asked, jobs: Jobs, job_id: str) -> Job:
-    """A job that whoever asks may know of and act upon. Raises JobNotFound and NotAllowed."""
-    job, key = await jobs.get(job_id), _key(request)
+async def _find(request: Asked, jobs: Jobs, job_id: str, *, param: str = "job_id") -> Job:
+    """A job that whoever asks may know of and act upon. Raises JobNotFound, which names `param`, and NotAllowed."""
+    job, key = await jobs.get(job_id, param=param), _key(request)
     if key is not None and not key.allows(ADMIN) and key.id != job.owner:
-        raise JobNotFound(f"there is no job {shown(job_id)}", param="job_id")
+        raise unknown_job(job_id, param)
     check_scope(key, _scope(jobs, job))
     return job
 
@@ -272,66 +327,39 @@ def _scope(jobs: Jobs, job: Job) -> str:
     return jobs.kinds[job.kind].scope if job.kind in jobs.kinds else ADMIN
 
 
-def _kind(jobs: Jobs, sent: msgspec.Raw | None) -> Kind[Any]:
-    try:
-        name = msgspec.json.decode(sent or b'""', type=str)
-    except msgspec.ValidationError:
-        name = ""
-    if name not in jobs.kinds:
-        there_are = f"kind is one of: {allowed(jobs.kinds)}"
-        raise BadInput(f"there is no kind {shown(name)}; {there_are}" if name else there_are, param="kind")
-    return jobs.kinds[name]
-
-
 def _told(asked: msgspec.Struct) -> dict[str, Any]:
     """A request for the audit log."""
     values: dict[str, Any] = msgspec.to_builtins(asked)
     return values if len(wire.encode(values)) <= RECORDED_BYTES else {"fields": list(values)}
 
 
-@asynccontextmanager
-async def _recorded(
+def _recorded(
     request: Asked, audit: AuditLog, scope: str, action: str, target: str, changes: Mapping[str, Any]
-) -> AsyncIterator[None]:
+) -> AbstractAsyncContextManager[None]:
     """What is done in the block, on record where it is administration; the log is written off the event loop."""
     if scope != ADMIN:
-        yield
-        return
-    entry = (caller(request), f"jobs.{action}", target, changes)
-    await asyncio.to_thread(audit.record, *entry)
-    try:
-        yield
-    except MoreError as error:
-        await asyncio.to_thread(audit.record, *entry, f"failed: {error.message}")
-        raise
+        return nullcontext()
+    return in_threads(audit.change(caller(request), f"jobs.{action}", target, changes))
 
 
 async def _events(jobs: Jobs, job_id: str) -> AsyncGenerator[bytes, None]:
-    """Closing it, as when the client leaves, ends the watch. Who reads slowly is told how it is, not how it was."""
-    changed, latest = asyncio.Event(), list[Job]()
-
-    async def watch() -> None:
-        async with aclosing(jobs.watch(job_id)) as changes:
-            async for job in changes:
-                latest[:] = [job]
-                changed.set()
-
-    # A task of its own: waiting for a change must not be cut off by the next heartbeat.
-    watching = asyncio.create_task(watch())
-    watching.add_done_callback(lambda _: changed.set())
-    try:
-        while latest or not watching.done():
-            try:
-                await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
-            except TimeoutError:
-                yield b": nothing new\n\n"
-                continue
-            changed.clear()
-            if latest:
-                yield _event(latest.pop())
-        watching.result()
-    finally:
-        watching.cancel()
+    """Closing it, as when the client leaves, ends the watch. Who reads slowly is not told what changed meanwhile."""
+    async with aclosing(jobs.watch(job_id)) as changes:
+        # A task: waiting for a change must not be cut off by the next heartbeat.
+        coming = asyncio.ensure_future(anext(changes, None))
+        try:
+            while True:
+                done, _ = await asyncio.wait({coming}, timeout=HEARTBEAT_SECONDS)
+                if not done:
+                    yield b": nothing new\n\n"
+                elif (job := coming.result()) is None:
+                    return
+                else:
+                    yield _event(job)
+                    coming = asyncio.ensure_future(anext(changes, None))
+        finally:
+            coming.cancel()
+            await asyncio.wait({coming})
 
 
 def _event(job: Job) -> bytes:

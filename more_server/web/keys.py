@@ -9,12 +9,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
 from more_server.audit import Actor, AuditLog, Entry
-from more_server.errors import BadInput
+from more_server.errors import BadInput, KeyNotFound
 from more_server.keys import Concurrency, Key, KeyRing, Rate, Scope, new_key
 from more_server.web import wire
 from more_server.web.admin import ADMIN, answer, caller
+from more_server.web.described import described, said
 
 MOST_ENTRIES = 1000
+LIMIT = said(int, "Changes, the last ones.", ge=1, le=MOST_ENTRIES)
 
 
 class KeyBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -83,14 +85,14 @@ class AuditList(msgspec.Struct):
 # the second wrap answers with a coroutine. Applications are built again whenever the routes of plugins change.
 
 
-@get("/v1/admin/keys", opt=ADMIN)
+@get("/v1/admin/keys", opt=described(ADMIN, answer=KeyList))
 async def list_keys(keys: NamedDependency[KeyRing]) -> Response[bytes]:
     """All keys, the oldest first."""
     used = await asyncio.to_thread(keys.last_used)
     return answer(KeyList([KeyItem(**key.shown(), last_used=used.get(key.id)) for key in keys.all()]))
 
 
-@post("/v1/admin/keys", opt=ADMIN, status_code=200)
+@post("/v1/admin/keys", opt=described(ADMIN, body=KeyBody, answer=NewKey), status_code=200)
 async def create_key(
     request: Request[Any, Any, Any], keys: NamedDependency[KeyRing], audit: NamedDependency[AuditLog]
 ) -> Response[bytes]:
@@ -103,7 +105,7 @@ async def create_key(
     return response
 
 
-@delete("/v1/admin/keys/{key_id:str}", opt=ADMIN, status_code=200)
+@delete("/v1/admin/keys/{key_id:str}", opt=described(ADMIN, answer=KeyDeleted, errors=(KeyNotFound,)), status_code=200)
 async def delete_key(
     request: Request[Any, Any, Any],
     keys: NamedDependency[KeyRing],
@@ -115,7 +117,7 @@ async def delete_key(
     return answer(KeyDeleted(key_id))
 
 
-@get("/v1/admin/audit", opt=ADMIN)
+@get("/v1/admin/audit", opt=described(ADMIN, answer=AuditList, query={"limit": LIMIT}))
 async def read_audit(audit: NamedDependency[AuditLog], limit: FromQuery[int] = 100) -> Response[bytes]:
     """The last administrative changes, 100 unless `?limit=` says otherwise."""
     if not 1 <= limit <= MOST_ENTRIES:

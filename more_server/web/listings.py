@@ -7,10 +7,12 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
+from more_server.errors import ModelNotFound
 from more_server.fleet import LoadedModel, unknown_model
 from more_server.speak import Speaker
 from more_server.speech import Voice
 from more_server.web import wire
+from more_server.web.described import described
 
 DISCOVERY = {"scope": "discovery"}
 
@@ -35,7 +37,7 @@ async def _voices(speaker: Speaker, model: LoadedModel) -> list[Voice]:
     return list((await asyncio.to_thread(speaker.voices.view, model.studio)).voices)
 
 
-@get(["/v1/models", "/v1/audio/models"], opt=DISCOVERY)
+@get(["/v1/models", "/v1/audio/models"], opt=described(DISCOVERY, answer=wire.ModelList))
 async def list_models(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     """The models that are loaded: the one that serves, under its own name and OpenAI's, and those beside it."""
     speaker.check_ready()
@@ -46,7 +48,7 @@ async def list_models(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     return _json(wire.ModelList(models, models))
 
 
-@get("/v1/models/{model_id:path}", opt=DISCOVERY)
+@get("/v1/models/{model_id:path}", opt=described(DISCOVERY, answer=wire.Model, errors=(ModelNotFound,)))
 async def get_model(speaker: NamedDependency[Speaker], model_id: FromPath[str]) -> Response[bytes]:
     """One model; its id may hold slashes, raw or percent-encoded."""
     speaker.check_ready()
@@ -57,7 +59,10 @@ async def get_model(speaker: NamedDependency[Speaker], model_id: FromPath[str]) 
     return _json(_model(model, wanted, await _voices(speaker, model)))
 
 
-@get(["/v1/audio/voices", "/v1/audio/voices/{model_id:path}"], opt=DISCOVERY)
+@get(
+    ["/v1/audio/voices", "/v1/audio/voices/{model_id:path}"],
+    opt=described(DISCOVERY, answer=(wire.VoiceList, wire.VoiceNames)),
+)
 async def list_voices(
     speaker: NamedDependency[Speaker], model_id: FromPath[str] = "", legacy: FromQuery[bool] = False
 ) -> Response[bytes]:
@@ -65,6 +70,6 @@ async def list_voices(
     speaker.check_ready()
     voices = await _voices(speaker, speaker.fleet.serving)
     if legacy:
-        return _json({"voices": [voice.id for voice in voices]})
+        return _json(wire.VoiceNames([voice.id for voice in voices]))
     items = [wire.voice_item(voice, speaker.engine.config.languages) for voice in voices]
     return _json(wire.VoiceList(items, items))

@@ -9,10 +9,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from more_server.administration import Administration
+from more_server.errors import ModelNotFound
 from more_server.fleet import LoadedModel
 from more_server.models import ModelInfo, list_models
 from more_server.web import wire
 from more_server.web.admin import ADMIN, answer, caller
+from more_server.web.described import described
 
 
 class ModelItem(msgspec.Struct, kw_only=True):
@@ -58,13 +60,16 @@ class SwitchBody(msgspec.Struct, forbid_unknown_fields=True):
     """Leave the model that served loaded."""
 
 
-@get("/v1/admin/models", opt=ADMIN)
+ONE = described(ADMIN, answer=ModelItems, errors=(ModelNotFound,))
+
+
+@get("/v1/admin/models", opt=described(ADMIN, answer=ModelItems))
 async def list_all(administration: NamedDependency[Administration]) -> Response[bytes]:
     """Every model on disk, which are loaded, and which one serves."""
     return answer(await _items(administration))
 
 
-@post("/v1/admin/models/{model:str}/load", opt=ADMIN, status_code=200)
+@post("/v1/admin/models/{model:str}/load", opt=ONE, status_code=200)
 async def load(
     request: Request[Any, Any, Any], administration: NamedDependency[Administration], model: FromPath[str]
 ) -> Response[bytes]:
@@ -73,7 +78,11 @@ async def load(
     return answer(await _items(administration))
 
 
-@post("/v1/admin/models/{model:str}/switch", opt=ADMIN, status_code=200)
+@post(
+    "/v1/admin/models/{model:str}/switch",
+    opt=described(ADMIN, body=SwitchBody, body_needed=False, answer=ModelItems, errors=(ModelNotFound,)),
+    status_code=200,
+)
 async def switch(
     request: Request[Any, Any, Any], administration: NamedDependency[Administration], model: FromPath[str]
 ) -> Response[bytes]:
@@ -84,7 +93,7 @@ async def switch(
     return answer(await _items(administration))
 
 
-@post("/v1/admin/models/{model:str}/unload", opt=ADMIN, status_code=200)
+@post("/v1/admin/models/{model:str}/unload", opt=ONE, status_code=200)
 async def unload(
     request: Request[Any, Any, Any], administration: NamedDependency[Administration], model: FromPath[str]
 ) -> Response[bytes]:

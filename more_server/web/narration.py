@@ -9,7 +9,7 @@ from litestar import Request, Response, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery
 
-from more_server.errors import BadInput
+from more_server.errors import BadInput, ModelNotFound, VoiceNotFound
 from more_server.leaving import CLIENT_LEFT, unless_gone
 from more_server.narration.document import Chapter, Document
 from more_server.narration.plan import Cutter, Passage, Plan, begin, model_of, numbered
@@ -19,7 +19,8 @@ from more_server.settings import LimitSettings
 from more_server.speak import Speaker
 from more_server.web import wire
 from more_server.web.admin import answer
-from more_server.web.jobs import taking
+from more_server.web.described import described, said
+from more_server.web.jobs import order, parted, taking
 
 KIND = "speech"
 MOST_SHOWN = 1000
@@ -81,7 +82,23 @@ def routes(limits: LimitSettings) -> list[Any]:
     return [taking(HANDLERS, limits)]
 
 
-@post("/v1/jobs/preview", status_code=200, opt={"scope": KIND})
+PART = {
+    "chapter": said(int, "Only this one.", ge=1),
+    "limit": said(int, "Passages that are shown.", ge=1, le=MOST_SHOWN),
+}
+
+
+@post(
+    "/v1/jobs/preview",
+    status_code=200,
+    opt=described(
+        {"scope": KIND},
+        body=order("SpeechPreview", SpeechJob, KIND, KIND),
+        answer=Preview,
+        query=PART,
+        errors=(VoiceNotFound, ModelNotFound),
+    ),
+)
 async def preview(
     request: Asked,
     speaker: NamedDependency[Speaker],
@@ -115,12 +132,10 @@ async def _previewed(speaker: Speaker, body: bytes, chapter: int | None, limit: 
 
 def _asked(body: bytes) -> SpeechJob:
     """The job of a body, which may be told of its end by a webhook; nothing ends here."""
-    parts = wire.decode(body, dict[str, msgspec.Raw])
-    kind = wire.decode(bytes(parts.pop("kind", msgspec.Raw(b'"speech"'))), str)
-    if kind != KIND:
+    kind, _, fields = parted(body)
+    if kind not in ("", KIND):
         raise BadInput(f"only jobs of the kind {KIND} can be previewed", param="kind")
-    parts.pop("webhook", None)
-    return wire.decode(wire.encode(parts), SpeechJob)
+    return wire.decode(fields, SpeechJob)
 
 
 def _chosen(document: Document, chapter: int | None) -> list[tuple[int, Chapter]]:

@@ -9,9 +9,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from more_server.administration import Administration
+from more_server.errors import BadInput, PluginNotFound
 from more_server.registry import Row
 from more_server.web import wire
 from more_server.web.admin import ADMIN, answer, caller
+from more_server.web.described import described
 
 
 class PluginBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,19 +39,22 @@ class Reloaded(msgspec.Struct):
     """Every plugin as it stands now."""
 
 
-@get("/v1/admin/plugins", opt=ADMIN)
+ONE = described(ADMIN, answer=Row, errors=(PluginNotFound,))
+
+
+@get("/v1/admin/plugins", opt=described(ADMIN, answer=PluginList))
 async def list_plugins(administration: NamedDependency[Administration]) -> Response[bytes]:
     """Every plugin: whether it is enabled, what it failed with, its hooks, its settings and their schema."""
     return answer(PluginList(await asyncio.to_thread(administration.speaker.registry.rows)))
 
 
-@get("/v1/admin/plugins/{name:str}", opt=ADMIN)
+@get("/v1/admin/plugins/{name:str}", opt=ONE)
 async def get_plugin(administration: NamedDependency[Administration], name: FromPath[str]) -> Response[bytes]:
     """One plugin."""
     return answer(await asyncio.to_thread(administration.speaker.registry.row, name))
 
 
-@post("/v1/admin/plugins/{name:str}/enable", opt=ADMIN, status_code=200)
+@post("/v1/admin/plugins/{name:str}/enable", opt=ONE, status_code=200)
 async def enable_plugin(
     request: Request[Any, Any, Any], administration: NamedDependency[Administration], name: FromPath[str]
 ) -> Response[bytes]:
@@ -57,7 +62,7 @@ async def enable_plugin(
     return answer(await administration.enable(caller(request), name))
 
 
-@post("/v1/admin/plugins/{name:str}/disable", opt=ADMIN, status_code=200)
+@post("/v1/admin/plugins/{name:str}/disable", opt=ONE, status_code=200)
 async def disable_plugin(
     request: Request[Any, Any, Any], administration: NamedDependency[Administration], name: FromPath[str]
 ) -> Response[bytes]:
@@ -65,7 +70,10 @@ async def disable_plugin(
     return answer(await administration.disable(caller(request), name))
 
 
-@patch("/v1/admin/plugins/{name:str}", opt=ADMIN)
+@patch(
+    "/v1/admin/plugins/{name:str}",
+    opt=described(ADMIN, body=PluginBody, answer=Row, errors=(PluginNotFound,)),
+)
 async def change_plugin(
     request: Request[Any, Any, Any], administration: NamedDependency[Administration], name: FromPath[str]
 ) -> Response[bytes]:
@@ -74,7 +82,7 @@ async def change_plugin(
     return answer(await administration.configure(caller(request), name, body.settings))
 
 
-@post("/v1/admin/reload", opt=ADMIN, status_code=200)
+@post("/v1/admin/reload", opt=described(ADMIN, answer=Reloaded, errors=(BadInput,)), status_code=200)
 async def reload(request: Request[Any, Any, Any], administration: NamedDependency[Administration]) -> Response[bytes]:
     """Read the settings anew and look for plugins that came, went or changed."""
     waiting = await administration.reload(caller(request))

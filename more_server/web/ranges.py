@@ -96,10 +96,10 @@ async def send_file(request: Request[Any, Any, Any], path: Path, media_type: str
             file.close()
 
 
-def disposition(name: str) -> str:
+def disposition(name: str, kind: str = "attachment") -> str:
     """The header that names a file (RFC 6266): in ASCII for old programs, and as it is for all others (RFC 8187)."""
     plain = re.sub(r'[^ -~]|["\\%/]', "_", name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"
 
 
 def _number(digits: str) -> int:

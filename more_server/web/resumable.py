@@ -10,7 +10,6 @@ import binascii
 import hashlib
 import re
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
 from email.utils import formatdate
 from typing import Any, Literal
 
@@ -21,11 +20,25 @@ from litestar.enums import HttpMethod
 from litestar.params import FromPath
 
 from more_server.audit import Actor, AuditLog
-from more_server.errors import BadInput, MoreError, TooLarge, WrongChecksum, WrongType, WrongVersion, shown
+from more_server.errors import (
+    BadInput,
+    Conflict,
+    DiskFull,
+    MoreError,
+    TooLarge,
+    UploadLocked,
+    UploadNotFound,
+    WrongChecksum,
+    WrongType,
+    WrongVersion,
+    shown,
+)
 from more_server.lessons.uploads import Sink, Upload, Uploads
 from more_server.settings import LimitSettings
 from more_server.speak import Speaker
+from more_server.threads import in_threads, to_its_end
 from more_server.web.admin import ADMIN, answer, caller
+from more_server.web.described import described, said
 from more_server.web.errors import handle_more_error
 
 UPLOADS = "/v1/admin/uploads"
@@ -41,10 +54,20 @@ EXPOSED = (
 BYTES = "application/offset+octet-stream"
 BUFFER_BYTES = 1 << 20
 """Written at a time: uvicorn gives 64 kB, for each of which a thread would cost as much as the writing."""
-STALLED_SECONDS = 60.0
-"""Without a byte, after which a connection is given up: its client may want to go on over another one."""
 MOST_METADATA = 4096
 NUMBER = re.compile(r"[0-9]{1,18}")
+TUS = {"tus-resumable": said(Literal["1.0.0"], "The version of tus.")}
+CHECKSUM = {"upload-checksum": said(str, "sha1 or sha256, a space, and base64 of the body's digest.") | None}
+BEGINNING = (
+    TUS
+    | CHECKSUM
+    | {
+        "upload-length": said(int, "Bytes of all of it.", ge=0),
+        "upload-metadata": said(str, "`name base64`, with commas between; `filename` is its name.") | None,
+    }
+)
+GOING_ON = TUS | CHECKSUM | {"upload-offset": said(int, "Bytes that have come before.", ge=0)}
+REFUSALS = (WrongVersion, WrongChecksum, Conflict, UploadLocked, UploadNotFound, DiskFull)
 
 Asked = Request[Any, Any, Any]
 
@@ -62,7 +85,7 @@ def routes(_limits: LimitSettings) -> list[Any]:
     return [Router(path="/", route_handlers=HANDLERS, request_max_body_size=None, exception_handlers=told)]
 
 
-@route([UPLOADS, UPLOAD], http_method=[HttpMethod.OPTIONS], opt=ADMIN, status_code=204)
+@route([UPLOADS, UPLOAD], http_method=[HttpMethod.OPTIONS], opt=described(ADMIN), status_code=204)
 async def capabilities(speaker: NamedDependency[Speaker]) -> Response[None]:
     """What of tus there is."""
     most = str(speaker.settings.limits.upload_bytes)
@@ -70,13 +93,17 @@ async def capabilities(speaker: NamedDependency[Speaker]) -> Response[None]:
     return _empty(headers | {"tus-version": VERSION})
 
 
-@get(UPLOADS, opt=ADMIN)
+@get(UPLOADS, opt=described(ADMIN, answer=UploadList))
 async def list_all(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     """Uploads that are unfinished, or finished and not used yet."""
     return answer(UploadList(await asyncio.to_thread(Uploads(speaker.settings).list_all)))
 
 
-@post(UPLOADS, opt=ADMIN, status_code=201)
+@post(
+    UPLOADS,
+    opt=described(ADMIN, headers=BEGINNING, body=BYTES, body_needed=False, answer=Upload, errors=REFUSALS),
+    status_code=201,
+)
 async def create(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog]
 ) -> Response[bytes]:
@@ -96,7 +123,7 @@ async def create(
         try:
             made = await _receive(request, uploads, made, 0, digest)
         except MoreError:  # without the answer nobody knows its address
-            await asyncio.to_thread(uploads.remove, made.id)
+            await to_its_end(uploads.remove, made.id)
             raise
     response = answer(made)
     response.status_code = 201
@@ -104,7 +131,7 @@ async def create(
     return response
 
 
-@get(UPLOAD, opt=ADMIN)
+@get(UPLOAD, opt=described(ADMIN, answer=Upload, errors=(UploadNotFound,)))
 async def get_one(speaker: NamedDependency[Speaker], upload_id: FromPath[str]) -> Response[bytes]:
     """How far an upload has come; HEAD, as tus asks, is answered with the same headers."""
     found = await asyncio.to_thread(Uploads(speaker.settings).find, upload_id)
@@ -115,7 +142,11 @@ async def get_one(speaker: NamedDependency[Speaker], upload_id: FromPath[str]) -
     return response
 
 
-@patch(UPLOAD, opt=ADMIN, status_code=204)
+@patch(
+    UPLOAD,
+    opt=described(ADMIN, headers=GOING_ON, body=BYTES, errors=(*REFUSALS, WrongType)),
+    status_code=204,
+)
 async def append(request: Asked, speaker: NamedDependency[Speaker], upload_id: FromPath[str]) -> Response[None]:
     """More bytes, from `Upload-Offset` on; what has come stays when the connection breaks."""
     _check_version(request)
@@ -127,7 +158,7 @@ async def append(request: Asked, speaker: NamedDependency[Speaker], upload_id: F
     return _empty(_headers(await _receive(request, uploads, found, offset, digest)))
 
 
-@delete(UPLOAD, opt=ADMIN, status_code=204)
+@delete(UPLOAD, opt=described(ADMIN, headers=TUS, errors=(WrongVersion, UploadLocked, UploadNotFound)), status_code=204)
 async def remove(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog], upload_id: FromPath[str]
 ) -> Response[None]:
@@ -170,13 +201,8 @@ async def _receive(
     announced = request.content_length
     if announced is not None and offset == upload.offset and announced > upload.length - offset:
         raise TooLarge(f"{announced} bytes at {offset} are more than the {upload.length} that the upload is to have")
-    with ExitStack() as stack:
-        opened = uploads.opened(upload.id, offset, checked=checksum is not None)
-        sink = await asyncio.to_thread(stack.enter_context, opened)
-        try:
-            await _written(request, sink, checksum)
-        finally:
-            await asyncio.shield(asyncio.to_thread(stack.close))  # it syncs
+    async with in_threads(uploads.opened(upload.id, offset, checked=checksum is not None)) as sink:
+        await _written(request, sink, checksum)
     return await asyncio.to_thread(uploads.find, upload.id)
 
 
@@ -193,21 +219,21 @@ async def _written(request: Asked, sink: Sink, checksum: tuple[str, bytes] | Non
     async for piece in _pieces(request):
         held += piece
         if len(held) >= BUFFER_BYTES:
-            await asyncio.to_thread(write)
+            await to_its_end(write)
     if held:
-        await asyncio.to_thread(write)
+        await to_its_end(write)
     if checksum and digest and digest.digest() != checksum[1]:
         raise WrongChecksum(f"the {checksum[0]} of what came is {digest.hexdigest()}; it is as if nothing had come")
     sink.keep()
 
 
 async def _pieces(request: Asked) -> AsyncIterator[bytes]:
-    """The body as it comes; where the connection breaks, or stalls, it just ends."""
+    """The body as it comes; where the connection breaks, or stalls (limits.body_seconds), it just ends."""
     more = True
     while more:
         try:
-            event = await asyncio.wait_for(request.receive(), STALLED_SECONDS)
-        except TimeoutError:
+            event = await request.receive()
+        except TimeoutError:  # its client may want to go on over another one
             return
         if event["type"] != "http.request":
             return
@@ -248,8 +274,8 @@ def _checksum(request: Asked) -> tuple[str, bytes] | None:
 
 
 def _headers(upload: Upload) -> dict[str, str]:
-    headers = {"tus-resumable": VERSION, "upload-offset": str(upload.offset)}
-    return headers if upload.expires is None else headers | {"upload-expires": formatdate(upload.expires, usegmt=True)}
+    expires = formatdate(upload.expires, usegmt=True)
+    return {"tus-resumable": VERSION, "upload-offset": str(upload.offset), "upload-expires": expires}
 
 
 def _empty(headers: dict[str, str]) -> Response[None]:

@@ -10,17 +10,18 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, post
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException, InternalServerException
+from litestar.exceptions import InternalServerException
 from litestar.response import Stream
 
-from more_server.audio.encode import find_format
+from more_server.audio.encode import FORMATS, find_format
 from more_server.audio.encoded import encoded, encoded_whole
-from more_server.errors import BadInput, MoreError, shown
+from more_server.errors import BadInput, ModelNotFound, MoreError, VoiceNotFound, shown
 from more_server.leaving import CLIENT_LEFT, unless_gone
-from more_server.report import UNFINISHED, Report
+from more_server.report import Report
 from more_server.speak import Speaker
 from more_server.speech import Utterance
 from more_server.web import wire
+from more_server.web.described import described
 from more_server.web.errors import request_id
 
 DEFAULT_FORMAT = "mp3"
@@ -29,6 +30,9 @@ NOT_STREAMED = (False, "false")
 """What `stream` is in a request that wants nothing before all of it is there."""
 DOOR = "http"
 """As the log has it."""
+SPEECH = {"scope": "speech"}
+SPOKEN = (*(one.content_type for one in FORMATS.values()), "text/event-stream")
+PIECES = (wire.SpeechDelta, wire.SpeechDone, wire.ErrorBody)
 
 
 @dataclass(frozen=True)
@@ -43,20 +47,25 @@ class Begun:
     """There is nothing behind the first bytes."""
 
 
-@post("/v1/audio/speech", status_code=200)
+@post(
+    "/v1/audio/speech",
+    opt=described(SPEECH, body=wire.SpeechBody, answer=SPOKEN, events=PIECES, errors=(VoiceNotFound, ModelNotFound)),
+    status_code=200,
+)
 async def speech(request: Request[Any, Any, Any], speaker: NamedDependency[Speaker]) -> Response[Any]:
     """Speech for a text, streamed as it is made."""
-    report = Report(request_id(request.scope), DOOR, request.headers.get("user-agent", ""))
+    agent, traceparent = (request.headers.get(name, "") for name in ("user-agent", "traceparent"))
+    report = speaker.reports.begin(request_id(request.scope), DOOR, agent, traceparent)
     try:
         body = await _body(request)
         # HTTP/1.0 has no chunks: a connection cut in the middle would look like the end. nginx speaks it by default.
         old = request.scope["http_version"] == "1.0"
         begun = None if body is None else await unless_gone(request.receive, _begin(speaker, body, report, old))
-    except (MoreError, HTTPException) as error:
-        report.end(error.code if isinstance(error, MoreError) else str(error.status_code))
+    except BaseException as error:
+        report.end(error)
         raise
     if begun is None:
-        report.end(UNFINISHED)
+        report.left()
         return Response(None, status_code=CLIENT_LEFT)
     chunks = _to_the_end(begun, report)
     if not begun.whole:
@@ -88,9 +97,10 @@ async def _begin(speaker: Speaker, content: bytes, report: Report, whole: bool) 
     # Pieces are joined by LibreChat behind nginx, too; the length in an MP3 file's first frame would end it there.
     as_file = body.stream in NOT_STREAMED or (whole and audio_format.name != "mp3")
     whole = whole or as_file
-    utterance = await speaker.resolve(wire.speech_request(body, body.input, whole=whole), report.request_id)
-    report.resolved(utterance)
-    chunks = (encoded_whole if as_file else encoded)(report.watched(speaker.speak(utterance)), audio_format.name)
+    asked = wire.speech_request(body, body.input, whole=whole)
+    utterance = await report.resolving(speaker.resolve(asked, report.request_id))
+    encode = encoded_whole if as_file else encoded
+    chunks = report.encoding(encode(report.watched(speaker.speak(utterance)), audio_format.name))
     if as_events:
         chunks = events(chunks, utterance, report)
     content_type = "text/event-stream" if as_events else audio_format.content_type
@@ -119,7 +129,7 @@ async def events(
     except MoreError as error:
         if first:
             raise
-        report.outcome = error.code
+        report.failed(error)
         yield _event(wire.error_body(error))
         return
     spoken = sum(len(segment.token_ids) for segment in utterance.segments)
@@ -134,18 +144,11 @@ def _event(value: msgspec.Struct) -> bytes:
 
 async def _to_the_end(begun: Begun, report: Report) -> AsyncGenerator[bytes, None]:
     """The first bytes, then the rest; closing it closes the rest. Writes the request's log line."""
-    outcome: str | None = UNFINISHED
-    try:
+    with report:
         async with aclosing(begun.rest):
             yield begun.first
             async for chunk in begun.rest:
                 yield chunk
-        outcome = None
-    except MoreError as error:
-        outcome = error.code
-        raise
-    finally:
-        report.end(outcome)
 
 
 async def _once(content: bytes) -> AsyncGenerator[bytes, None]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import structlog
@@ -14,12 +14,13 @@ from litestar.exceptions import WebSocketDisconnect
 
 from more_server.audio.encode import Format, find_format
 from more_server.audio.encoded import encoded
-from more_server.errors import BadInput, Busy, MoreError
+from more_server.errors import BadInput, Busy, MoreError, RequestTimeout
 from more_server.speak import Speaker
 from more_server.speech import Audio
 from more_server.talk import Talk
 from more_server.web import wire
 from more_server.web.access import chosen_subprotocol
+from more_server.web.described import Messages, described
 from more_server.web.errors import deny, request_id
 
 DOOR = "websocket"
@@ -30,7 +31,7 @@ MOST_WAITING = 16
 RETRY_SECONDS = 5.0
 LEFT = (OSError, WebSocketDisconnect)
 """What sending raises once the client has left: uvicorn's own, and Litestar's."""
-NORMAL, INTERNAL_ERROR = 1000, 1011
+NORMAL, POLICY_VIOLATION, INTERNAL_ERROR = 1000, 1008, 1011
 """RFC 6455, section 7.4.1."""
 MESSAGES = (
     "messages are JSON objects whose `type` is one of: session.config, input.text, input.done, input.cancel, "
@@ -39,7 +40,13 @@ MESSAGES = (
 log = structlog.get_logger("more_server.web")
 
 
-@websocket("/v1/audio/speech/stream")
+SENT = Messages(
+    from_client=get_args(wire.StreamMessage),
+    from_server=(wire.AudioStart, wire.AudioText, wire.AudioDone, wire.SessionDone, wire.StreamError),
+)
+
+
+@websocket("/v1/audio/speech/stream", opt=described({"scope": "speech"}, messages=SENT))
 async def speech_stream(socket: WebSocket[Any, Any, Any], speaker: NamedDependency[Speaker]) -> None:
     """Text in pieces as it is being written, spoken sentence by sentence: JSON in, JSON and audio out."""
     try:
@@ -74,6 +81,7 @@ class Session:
         self._socket, self._speaker = socket, speaker
         self._id = request_id(socket.scope)
         self._user_agent = socket.headers.get("user-agent", "")
+        self._traceparent = socket.headers.get("traceparent", "")
         self._config = wire.SessionConfig()
         self._turns: asyncio.Queue[Turn | None] = asyncio.Queue(MOST_WAITING)
         """None: the client wants it to end here."""
@@ -81,6 +89,8 @@ class Session:
         """Whose text is not complete."""
         self._speaking: asyncio.Task[None] | None = None
         self._count = 0
+        self._heard_at = 0.0
+        """When something was last sent, by either side; the event loop's time."""
         self._closing = False
         """Nothing that comes is looked at any more."""
 
@@ -94,23 +104,46 @@ class Session:
             for one in tasks:
                 one.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
-        for error in ended:
-            # The client may have left while something was being sent.
-            if isinstance(error, Exception) and not isinstance(error, LEFT):
-                log.error("a connection failed", request_id=self._id, exc_info=error)
+        code = NORMAL
         with suppress(*LEFT, RuntimeError):  # it is closed already
-            await self._socket.close(INTERNAL_ERROR if any(isinstance(one, Exception) for one in ended) else NORMAL)
+            for error in ended:
+                if isinstance(error, RequestTimeout):
+                    code = POLICY_VIOLATION
+                    await self._send(wire.stream_error(error))
+                # The client may have left while something was being sent.
+                elif isinstance(error, Exception):
+                    code = INTERNAL_ERROR
+                    if not isinstance(error, LEFT):
+                        log.error("a connection failed", request_id=self._id, exc_info=error)
+            await self._socket.close(code)
 
     # -- what the client sends
 
     async def _read(self) -> None:
-        while (event := await self._socket.receive())["type"] != "websocket.disconnect":
+        while (event := await self._receive())["type"] != "websocket.disconnect":
             if self._closing:
                 continue
             try:
                 await self._understand(_message(event))
             except MoreError as error:
                 await self._send(wire.stream_error(error))
+
+    async def _receive(self) -> Any:
+        """ASGI's next event. Raises RequestTimeout after a silence in both directions."""
+        receiving, loop = asyncio.ensure_future(self._socket.receive()), asyncio.get_running_loop()
+        self._heard_at = loop.time()
+        try:
+            while True:
+                most = self._speaker.settings.limits.socket_seconds
+                if self._writing is None and self._speaking is not None:
+                    self._heard_at = loop.time()  # it waits for us
+                left = self._heard_at + most - loop.time()
+                if left <= 0:
+                    raise RequestTimeout(f"nothing was sent here for {most:g} s (limits.socket_seconds)")
+                if (await asyncio.wait({receiving}, timeout=left))[0]:
+                    return receiving.result()
+        finally:
+            receiving.cancel()
 
     async def _understand(self, message: wire.StreamMessage) -> None:
         match message:
@@ -140,7 +173,8 @@ class Session:
     def _begin(self, *, mute: bool = False) -> Turn:
         if self._turns.full():
             raise Busy(f"{MOST_WAITING} texts wait on this connection already", retry_after=RETRY_SECONDS)
-        asked = wire.speech_request(self._config, door=DOOR, user_agent=self._user_agent)
+        sender = {"user_agent": self._user_agent, "traceparent": self._traceparent}
+        asked = wire.speech_request(self._config, door=DOOR, **sender)
         audio_format = find_format((self._config.response_format or DEFAULT_FORMAT).lower())
         turn = Turn(self._count, self._speaker.talk(asked, f"{self._id}-{self._count}"), audio_format, mute)
         self._turns.put_nowait(turn)
@@ -170,9 +204,10 @@ class Session:
             await self._send(wire.SessionDone(turn.number, turn.sentences))
 
     async def _speak(self, turn: Turn) -> None:
-        async with aclosing(encoded(self._told(turn), turn.format.name)) as chunks:
+        async with aclosing(turn.talk.report.encoding(encoded(self._told(turn), turn.format.name))) as chunks:
             async for chunk in chunks:
                 await self._socket.send_data(chunk, mode="binary")
+                self._heard_at = asyncio.get_running_loop().time()
                 turn.bytes_sent += len(chunk)
 
     async def _told(self, turn: Turn) -> AsyncGenerator[Audio, None]:

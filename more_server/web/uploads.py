@@ -1,16 +1,20 @@
 """Recordings and archives as browsers and programs send them."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
-from litestar import Request
+from litestar import Request, Response, Router
 from litestar.datastructures import UploadFile
+from litestar.exceptions import HTTPException
 
 from more_server.errors import BadInput, TooLarge, allowed, shown
+from more_server.settings import LimitSettings
 from more_server.voice_toml import REFERENCE_SUFFIXES
+from more_server.voicebank.archive import OVERHEAD_BYTES
+from more_server.web.errors import handle_http_error, handle_more_error
 
 MEDIA_TYPES = (
     (".wav", "audio/wav"),
@@ -62,6 +66,27 @@ class Form(msgspec.Struct):
         """The values of a field that may come several times, or once with commas."""
         parts = (part.strip() for value in self.texts.get(field, []) for part in value.split(","))
         return [part for part in parts if part]
+
+
+def uploads(handlers: Sequence[Any], limits: LimitSettings, recordings: int) -> Router:
+    """Handlers that may be sent so many recordings.
+
+    All handlers of a path belong into one router: each adds one of its own for OPTIONS.
+    """
+
+    def too_large(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+        if error.status_code != TooLarge.status:
+            return handle_http_error(request, error)
+        many = f"{recordings} recordings of {limits.reference_bytes} bytes each"
+        most = many if recordings > 1 else f"a recording of {limits.reference_bytes} bytes"
+        return handle_more_error(request, TooLarge(f"the body is larger than {most} (limits.reference_bytes)"))
+
+    return Router(
+        path="/",
+        route_handlers=list(handlers),
+        request_max_body_size=recordings * limits.reference_bytes + OVERHEAD_BYTES,
+        exception_handlers={HTTPException: too_large},
+    )
 
 
 def media_type(name: str) -> str:

@@ -1,22 +1,20 @@
 """Voices for administrators: `/v1/admin/voices`."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal
-from urllib.parse import quote
 
 import msgspec
 import structlog
-from litestar import Request, Response, Router, delete, get, patch, post
+from litestar import Request, Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery
 from msgspec import UNSET, UnsetType
 
 from more_server.audio.report import ReferenceReport
 from more_server.audit import Actor, AuditLog
-from more_server.errors import BadInput, MoreError, TooLarge, VoiceNotFound, allowed, shown
+from more_server.errors import BadInput, MoreError, VoiceNotFound, allowed, shown
 from more_server.settings import LimitSettings
 from more_server.speak import Speaker
 from more_server.speech import MixPart, Voice
@@ -25,12 +23,15 @@ from more_server.voicebank.details import TEXTS, Clips, Details
 from more_server.voices import VoiceView, named_clips
 from more_server.web import wire
 from more_server.web.admin import ADMIN, answer, caller
-from more_server.web.errors import handle_http_error, handle_more_error
-from more_server.web.uploads import Form, media_type, read_archive, read_form
+from more_server.web.described import FormBody, described, said
+from more_server.web.ranges import disposition
+from more_server.web.uploads import Form, media_type, read_archive, read_form, uploads
 
 FORM_TEXTS = ("name", "title", "language", "aliases", *TEXTS, "store")
 MADE_OF = ("title", "languages", "aliases", *TEXTS)
 """Fields of Details."""
+SAMPLE = "audio_sample"
+MISSING = (VoiceNotFound,)
 
 Asked = Request[Any, Any, Any]
 Make = Callable[[VoiceView], tuple[Voice, Clips]]
@@ -135,31 +136,10 @@ def routes(limits: LimitSettings) -> list[Any]:
     return [*OTHERS, uploads(UPLOADS, limits, limits.voice_references)]
 
 
-def uploads(handlers: Sequence[Any], limits: LimitSettings, recordings: int) -> Router:
-    """Handlers that may be sent so many recordings.
-
-    All handlers of a path belong into one router: each adds one of its own for OPTIONS.
-    """
-
-    def too_large(request: Asked, error: HTTPException) -> Response[bytes]:
-        if error.status_code != TooLarge.status:
-            return handle_http_error(request, error)
-        many = f"{recordings} recordings of {limits.reference_bytes} bytes each"
-        most = many if recordings > 1 else f"a recording of {limits.reference_bytes} bytes"
-        return handle_more_error(request, TooLarge(f"the body is larger than {most} (limits.reference_bytes)"))
-
-    return Router(
-        path="/",
-        route_handlers=list(handlers),
-        request_max_body_size=recordings * limits.reference_bytes + archive.OVERHEAD_BYTES,
-        exception_handlers={HTTPException: too_large},
-    )
-
-
 # Threads are used within the handlers: Litestar's sync_to_thread wraps one anew for every application (web/keys.py).
 
 
-@get("/v1/admin/voices", opt=ADMIN)
+@get("/v1/admin/voices", opt=described(ADMIN, answer=VoiceEntries))
 async def list_all(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     """The voices of all stores and of the model, and what keeps others from being used."""
     view = await asyncio.to_thread(_view, speaker)
@@ -168,23 +148,38 @@ async def list_all(speaker: NamedDependency[Speaker]) -> Response[bytes]:
     return answer(VoiceEntries(data=entries, problems=view.problems, stores=stores))
 
 
-@get("/v1/admin/voices/{voice_id:str}", opt=ADMIN)
+@get("/v1/admin/voices/{voice_id:str}", opt=described(ADMIN, answer=VoiceDetails, errors=MISSING))
 async def get_one(speaker: NamedDependency[Speaker], voice_id: FromPath[str]) -> Response[bytes]:
     """One voice, by its id alone, with a report on its recordings."""
     return answer(await asyncio.to_thread(_details, speaker, voice_id))
 
 
-@post("/v1/admin/voices", opt=ADMIN, status_code=200)
+@post(
+    "/v1/admin/voices",
+    opt=described(
+        ADMIN, body=FormBody(texts=FORM_TEXTS, files=(SAMPLE,), needed=("name", SAMPLE)), answer=VoiceDetails
+    ),
+    status_code=200,
+)
 async def upload(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog]
 ) -> Response[bytes]:
     """A new voice from recordings of it: a form with `name`, one or several files `audio_sample`, and what is told."""
     limits = speaker.settings.limits
-    form = await read_form(request, FORM_TEXTS, ("audio_sample",), limits.reference_bytes)
+    form = await read_form(request, FORM_TEXTS, (SAMPLE,), limits.reference_bytes)
     return await _add(request, speaker, audit, "voices.create", partial(_uploaded, form, limits), form.text("store"))
 
 
-@post("/v1/admin/voices/import", opt=ADMIN, status_code=200)
+@post(
+    "/v1/admin/voices/import",
+    opt=described(
+        ADMIN,
+        body=("application/zip", FormBody(files=("file",), needed=("file",))),
+        query={"name": said(str, "Its id here; empty: as in the archive."), "store": said(str, "Where to keep it.")},
+        answer=VoiceDetails,
+    ),
+    status_code=200,
+)
 async def import_archive(
     request: Asked,
     speaker: NamedDependency[Speaker],
@@ -198,7 +193,11 @@ async def import_archive(
     return await _add(request, speaker, audit, "voices.import", lambda _: archive.unpack(content, limits, name), store)
 
 
-@post("/v1/admin/voices/mix", opt=ADMIN, status_code=200)
+@post(
+    "/v1/admin/voices/mix",
+    opt=described(ADMIN, body=MixBody, answer=VoiceDetails, errors=MISSING),
+    status_code=200,
+)
 async def mix(request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog]) -> Response[bytes]:
     """A new voice mixed of others by weight."""
     body = wire.decode(await request.body(), MixBody)
@@ -210,7 +209,10 @@ async def mix(request: Asked, speaker: NamedDependency[Speaker], audit: NamedDep
     return await _add(request, speaker, audit, "voices.mix", make, body.store)
 
 
-@patch("/v1/admin/voices/{voice_id:str}", opt=ADMIN)
+@patch(
+    "/v1/admin/voices/{voice_id:str}",
+    opt=described(ADMIN, body=ChangeBody, answer=VoiceEntry, errors=MISSING),
+)
 async def change(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog], voice_id: FromPath[str]
 ) -> Response[bytes]:
@@ -221,7 +223,11 @@ async def change(
     return answer(VoiceEntry(**_entry(made)))
 
 
-@delete("/v1/admin/voices/{voice_id:str}", opt=ADMIN, status_code=200)
+@delete(
+    "/v1/admin/voices/{voice_id:str}",
+    opt=described(ADMIN, answer=VoiceDeleted, errors=MISSING),
+    status_code=200,
+)
 async def remove(
     request: Asked, speaker: NamedDependency[Speaker], audit: NamedDependency[AuditLog], voice_id: FromPath[str]
 ) -> Response[bytes]:
@@ -230,7 +236,7 @@ async def remove(
     return answer(VoiceDeleted(voice_id))
 
 
-@get("/v1/admin/voices/{voice_id:str}/export", opt=ADMIN)
+@get("/v1/admin/voices/{voice_id:str}/export", opt=described(ADMIN, answer="application/zip", errors=MISSING))
 async def export(speaker: NamedDependency[Speaker], voice_id: FromPath[str]) -> Response[bytes]:
     """A voice as a zip archive, to be imported elsewhere or unpacked into a folder of voices."""
 
@@ -241,7 +247,10 @@ async def export(speaker: NamedDependency[Speaker], voice_id: FromPath[str]) -> 
     return _file(await asyncio.to_thread(packed), "application/zip", "attachment", f"{voice_id}.zip")
 
 
-@get("/v1/admin/voices/{voice_id:str}/references/{reference:str}", opt=ADMIN)
+@get(
+    "/v1/admin/voices/{voice_id:str}/references/{reference:str}",
+    opt=described(ADMIN, answer=("audio/*", "application/octet-stream"), errors=MISSING),
+)
 async def read_reference(
     speaker: NamedDependency[Speaker], voice_id: FromPath[str], reference: FromPath[str]
 ) -> Response[bytes]:
@@ -276,7 +285,7 @@ def _uploaded(form: Form, limits: LimitSettings, view: VoiceView) -> tuple[Voice
     fields = details.checked(Details(**told, aliases=form.listed("aliases")))
     fields["languages"] = details.checked_languages(form.listed("language"), "language")
     details.check_free(view, details.new_voice(voice_id, fields, ()))
-    clips = named_clips(form.files.get("audio_sample", []), limits)
+    clips = named_clips(form.files.get(SAMPLE, []), limits)
     return details.new_voice(voice_id, fields, clips), clips
 
 
@@ -380,11 +389,11 @@ def _entry(voice: Voice) -> dict[str, Any]:
     return {"title": voice.name, **{field: getattr(voice, field) for field in same}}
 
 
-def _file(content: bytes, kind: str, disposition: str, name: str) -> Response[bytes]:
+def _file(content: bytes, content_type: str, kind: str, name: str) -> Response[bytes]:
     """A file for a browser, which must take it for nothing else, and for its administrator's eyes."""
     headers = {
-        "content-disposition": f"{disposition}; filename*=UTF-8''{quote(name, safe='', errors='replace')}",
+        "content-disposition": disposition(name, kind),
         "x-content-type-options": "nosniff",
         "cache-control": "no-store",
     }
-    return Response(content, media_type=kind, headers=headers)
+    return Response(content, media_type=content_type, headers=headers)

@@ -154,6 +154,13 @@ class VoiceList(msgspec.Struct):
     object: Literal["list"] = "list"
 
 
+class VoiceNames(msgspec.Struct):
+    """`GET /v1/audio/voices?legacy=true`."""
+
+    voices: list[str]
+    """Ids."""
+
+
 class SpeechDelta(msgspec.Struct, tag="speech.audio.delta", tag_field="type"):
     """A piece of audio in an event stream."""
 

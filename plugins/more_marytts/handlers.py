@@ -3,6 +3,7 @@
 import asyncio
 import math
 import uuid
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import parse_qsl
@@ -34,7 +35,7 @@ def handlers(server: Server, settings: Settings) -> list[HTTPRouteHandler]:
         """Speech for INPUT_TEXT, as a whole WAV file."""
         # speak2mary names no content type, so whatever comes is read as a form.
         fields = _fields(request.scope["query_string"], await request.body())
-        asked = _asked(fields, settings, request.headers.get("user-agent", ""))
+        asked = _asked(fields, settings, request.headers)
         wav = await leaving.unless_gone(request.receive, _whole(server, asked))
         if wav is None:
             return Response(None, status_code=leaving.CLIENT_LEFT)
@@ -72,7 +73,7 @@ def _fields(query: bytes, body: bytes) -> dict[str, str]:
     return fields
 
 
-def _asked(fields: dict[str, str], settings: Settings, user_agent: str) -> SpeechRequest:
+def _asked(fields: dict[str, str], settings: Settings, headers: Mapping[str, str]) -> SpeechRequest:
     """What a form asks for; effects, styles and whatever else MaryTTS knows are left out. Raises BadInput."""
     for name, allowed in (("INPUT_TYPE", "TEXT"), ("OUTPUT_TYPE", "AUDIO")):
         if (value := fields.get(name, allowed)) != allowed:
@@ -90,7 +91,8 @@ def _asked(fields: dict[str, str], settings: Settings, user_agent: str) -> Speec
         language=fields.get("LOCALE", "").strip() or None,
         whole=True,
         door="marytts",
-        user_agent=user_agent,
+        user_agent=headers.get("user-agent", ""),
+        traceparent=headers.get("traceparent", ""),
     )
 
 

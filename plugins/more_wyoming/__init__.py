@@ -35,6 +35,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Longest data of a message, which holds the text."""
     payload_bytes: Annotated[int, Meta(ge=0, le=67_108_864)] = 1_048_576
     """Longest payload of a message; it is read and dropped, as nothing that is asked here has one."""
+    message_seconds: Annotated[float, Meta(gt=0, le=3600)] = 20.0
+    """Seconds from the first byte of a message to its last one."""
+    reader_seconds: Annotated[float, Meta(gt=0, le=3600)] = 60.0
+    """Seconds that a client may take nothing of what is said to it."""
+    # Home Assistant opens a connection for each thing to say; a language model that looks something up may be silent.
+    idle_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
+    """Seconds without a message while nothing is said either."""
 
 
 @hookimpl

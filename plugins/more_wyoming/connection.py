@@ -19,9 +19,15 @@ from more_wyoming.talk import WyomingTalk
 
 MOST_WAITING = 16
 """Requests that a connection may have waiting; they are spoken one after the other."""
+CLOSING_SECONDS = 2.0
+"""A client may still take what it was sent last; a plugin has 10 s to end (plugin_seconds)."""
 QUIET_SECONDS = 60
 """A client that was not heard for this long is asked by the system whether it is still there."""
 log = structlog.get_logger("more_wyoming")
+
+
+class NotTaken(ConnectionError):
+    """A client that is there, and does not read."""
 
 
 class Connection:
@@ -40,6 +46,10 @@ class Connection:
         self._talks: asyncio.Queue[WyomingTalk] = asyncio.Queue(MOST_WAITING)
         self._streamed: WyomingTalk | None = None
         """What is being written, from its start to its stop."""
+        self._talking = 0
+        """Talks that are not said to their end yet."""
+        self._active_at = 0.0
+        """When something was last sent, by either side; the event loop's time."""
 
     async def run(self) -> None:
         """Answer until the client leaves, or asks for what closes the connection."""
@@ -53,13 +63,11 @@ class Connection:
             for one in (reading, speaking):
                 one.cancel()
             await asyncio.gather(reading, speaking, return_exceptions=True)
-            self._writer.close()
-            with suppress(OSError):
-                await self._writer.wait_closed()
+            await _close(self._writer)
 
     def _note(self, error: BaseException | None) -> None:
         match error:
-            case BadFrame():
+            case BadFrame() | NotTaken():
                 log.warning("a connection is closed", client=self._client(), reason=str(error))
             case OSError() | asyncio.IncompleteReadError() | None:
                 pass  # it left
@@ -74,10 +82,27 @@ class Connection:
             talk = await self._talks.get()
             if not await talk.say(self._write):
                 return
+            self._talking -= 1
 
     async def _read(self) -> None:
-        while (event := await read(self._reader, self._settings)) is not None:
+        while (event := await self._next()) is not None:
             await self._understand(event)
+
+    async def _next(self) -> Event | None:
+        """The next message. Raises BadFrame after a silence that is not ours to end."""
+        reading, loop = asyncio.create_task(read(self._reader, self._settings)), asyncio.get_running_loop()
+        self._active_at = loop.time()
+        try:
+            while True:
+                if self._talking and self._streamed is None:
+                    self._active_at = loop.time()  # it waits for us
+                left = self._active_at + self._settings.idle_seconds - loop.time()
+                if left <= 0:
+                    raise BadFrame(f"nothing was sent for {self._settings.idle_seconds:g} s (idle_seconds)")
+                if (await asyncio.wait({reading}, timeout=left))[0]:
+                    return reading.result()
+        finally:
+            reading.cancel()
 
     async def _understand(self, event: Event) -> None:
         """Unknown events are left alone, as the protocol grows by them."""
@@ -106,6 +131,7 @@ class Connection:
             self._talks.put_nowait(talk)
         except asyncio.QueueFull:
             raise BadFrame(f"more than {MOST_WAITING} requests wait on this connection") from None
+        self._talking += 1
         return talk
 
     def _stop(self) -> None:
@@ -114,14 +140,32 @@ class Connection:
             self._streamed = None
 
     async def _write(self, event: Event) -> None:
-        await async_write_event(event, self._writer)
+        try:
+            async with asyncio.timeout(self._settings.reader_seconds):
+                await async_write_event(event, self._writer)
+        except TimeoutError as error:
+            raise NotTaken(f"nothing was taken for {self._settings.reader_seconds:g} s (reader_seconds)") from error
+        self._active_at = asyncio.get_running_loop().time()
 
 
 async def refuse(writer: asyncio.StreamWriter, message: str) -> None:
     """Tell a client why it is not let in."""
-    with suppress(OSError):
-        await async_write_event(Error(message, "server_busy").event(), writer)
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(CLOSING_SECONDS):
+            await async_write_event(Error(message, "server_busy").event(), writer)
+    await _close(writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """What was sent may arrive; a client that does not take it holds nothing open."""
     writer.close()
+    try:
+        async with asyncio.timeout(CLOSING_SECONDS):
+            await writer.wait_closed()
+    except TimeoutError:
+        writer.transport.abort()
+    except OSError:
+        pass
 
 
 def _text(event: Event) -> str:

@@ -24,8 +24,19 @@ class _Header(msgspec.Struct):
 
 async def read(reader: asyncio.StreamReader, settings: Settings) -> Event | None:
     """The next message; None where the other side has closed. Raises BadFrame. The reader's limit is `header_bytes`."""
+    first = await reader.read(1)
+    if not first:
+        return None
     try:
-        line = await reader.readline()
+        async with asyncio.timeout(settings.message_seconds):
+            return await _rest(first, reader, settings)
+    except TimeoutError as error:
+        raise BadFrame(f"it was not complete within {settings.message_seconds:g} s (message_seconds)") from error
+
+
+async def _rest(first: bytes, reader: asyncio.StreamReader, settings: Settings) -> Event | None:
+    try:
+        line = first if first == b"\n" else first + await reader.readline()
     except ValueError as error:
         raise BadFrame(f"its first line is longer than {settings.header_bytes} bytes (header_bytes)") from error
     if not line.endswith(b"\n"):

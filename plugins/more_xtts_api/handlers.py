@@ -187,6 +187,7 @@ async def _asked(request: Request[Any, Any, Any], server: Server, kept: Kept, wh
         whole=whole,
         door="xtts_api",
         user_agent=request.headers.get("user-agent", ""),
+        traceparent=request.headers.get("traceparent", ""),
     )
 
 

@@ -24,6 +24,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     http: bool
     jobs: int
     """Seconds of audio of a speech job; 0: none."""
+    soak: float
+    """Minutes of clients that come and go, and nothing else; 0: none."""
     json_only: bool
     engine: dict[str, Any]
     """EngineSettings."""

@@ -36,6 +36,41 @@ def show(found: dict[str, Any]) -> None:
     out.print()
 
 
+def show_soak(found: dict[str, Any]) -> None:
+    """Print how a soak went, in 80 columns."""
+    out, soak, machine = console(), found["soak"], found["machine"]
+    out.print(f"{found['model']}: {soak['minutes']:g} minutes of {soak['visitors']} clients that come and go")
+    out.print(f"{machine['cpu']}, {machine['cores']} cores, {_cores(soak)} busy with other work, {found['date'][:10]}")
+    out.print("\nRequests, by who asked", style="bold")
+    out.print(_requests(soak["requests"]))
+    out.print("\nThe server", style="bold")
+    out.print(_held(soak))
+    for reason in [*soak["requests"]["reasons"], *soak["first_errors"], *soak["failures"]]:
+        out.print(f"\n✗ {reason}", style="red", markup=False)
+    out.print()
+
+
+def _requests(requests: dict[str, Any]) -> Table:
+    outcomes = ("whole", "told", "refused", "left", "lost")
+    made = _table("", "sent", "whole", "told why not", "refused", "left", "lost")
+    for name, counts in [*requests["by_kind"].items(), ("all", requests)]:
+        each = [counts.get(outcome, 0) for outcome in outcomes]
+        made.add_row(name.replace("_", " "), str(sum(each)), *(str(count or "") for count in each))
+    return made
+
+
+def _held(soak: dict[str, Any]) -> Table:
+    made, memory = _table("", "begin", "half", "end"), soak["memory"]
+    made.add_row("resident memory", *(f"{memory[f'{when}_mb']:.0f} MB" for when in ("begin", "half", "end")))
+    made.add_row("  its growth from half on", "", "", f"{memory['slope_mb_per_min']:.2f} MB/min")
+    for kind in ("descriptors", "threads"):
+        made.add_row(kind, str(soak[kind]["begin"]), "", str(soak[kind]["end"]))
+    made.add_row("slots in use", "", "", str(soak["slots"]["in_use_at_end"]))
+    made.add_row("same seed, same bytes", "", "", f"{soak['same_seed']} times")
+    made.add_row("errors in the log", "", "", str(soak["errors_logged"]))
+    return made
+
+
 def _heading(found: dict[str, Any]) -> list[str]:
     machine, engine = found["machine"], found["engine"]
     speech = ""

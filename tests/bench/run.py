@@ -12,9 +12,9 @@ import msgspec
 
 from more_server.xtts.config import read_config
 from tests.bench import jobs, ours, post, served, theirs
-from tests.bench.machine import OtherWork, PartFailed, describe, in_a_process, usable_cores, versions
+from tests.bench.machine import OtherWork, PartFailed, cpu_name, describe, in_a_process, usable_cores, versions
 from tests.bench.options import Options
-from tests.bench.report import show
+from tests.bench.report import show, show_soak
 from tests.bench.workload import check_lengths
 
 
@@ -25,11 +25,11 @@ def main(argument: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="more-bench-") as temporary:
         try:
-            found = measure(options, Path(temporary))
+            found = (soaked if options.soak else measure)(options, Path(temporary))
         except (PartFailed, ValueError) as error:
             sys.exit(f"bench: {error}")
     if not options.json_only:
-        show(found)
+        (show_soak if options.soak else show)(found)
     print(msgspec.json.encode(found).decode(), flush=True)
     sys.exit(1 if found["failures"] else 0)
 
@@ -81,6 +81,25 @@ def measure(options: Options, data_dir: Path) -> dict[str, Any]:
         "http": http,
         "jobs": job,
         "failures": failures,
+    }
+
+
+def soaked(options: Options, data_dir: Path) -> dict[str, Any]:
+    """The soak alone. Raises PartFailed where a client is missing."""
+    try:
+        from tests.bench import soak  # OpenAI's client is no part of the server
+    except ModuleNotFoundError as error:
+        raise PartFailed(f"--soak needs {error.name}: pip install -e '.[dev]'") from error
+    folder, others = _model(options, data_dir), OtherWork()
+    device, precision = options.engine["device"], options.engine["precision"]
+    found = soak.measure(data_dir, folder.name, device, precision, options.soak)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": folder.name,
+        "machine": {"cpu": cpu_name(), "cores": usable_cores()},
+        "versions": versions(),
+        "soak": found | {"others_cores": others.cores()},
+        "failures": {"soak": "; ".join(found["failures"])} if found["failures"] else {},
     }
 
 

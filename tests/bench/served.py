@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -72,11 +73,14 @@ def environment(data_dir: Path, model: str, device: str, precision: str) -> dict
 
 
 @contextmanager
-def server(environment: dict[str, str]) -> Iterator[tuple[httpx.Client, float, int]]:
-    """A `more-server serve` process: its client, seconds from start to ready, its process id."""
+def server(environment: dict[str, str], errors: IO[bytes] | None = None) -> Iterator[tuple[httpx.Client, float, int]]:
+    """A `more-server serve` process: its client, seconds from start to ready, its process id.
+
+    errors: where its log goes; without it, to ours.
+    """
     command = [sys.executable, "-m", "more_server.cli", "serve", "--port", "0"]
     started = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from more_server.keys import KeyRing, new_key
+from more_server.settings import Settings
 from more_server.text import resolve_language
 from tests.web.audio import decoded
 from tests.web.conftest import Server, nano_settings, running
@@ -228,11 +229,19 @@ OLD_EXTRAS = {"Authorization": "Bearer undefined", "Bypass-Tunnel-Reminder": "by
 """As older ones sent them always."""
 
 
+def with_pages(settings: Settings) -> Settings:
+    """The plugin, for pages of SillyTavern's."""
+    return msgspec.structs.replace(
+        settings,
+        plugins=settings.plugins | {"more_xtts_api": {"enabled": True}},
+        server=msgspec.structs.replace(settings.server, cors_origins=(ORIGIN,)),
+    )
+
+
 @pytest.fixture(scope="module")
 def xtts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     settings = nano_settings(tmp_path_factory.mktemp("xtts"), threads=1)
-    plugins = settings.plugins | {"more_xtts_api": {"enabled": True}}
-    with running(msgspec.structs.replace(settings, plugins=plugins)) as server:
+    with running(with_pages(settings)) as server:
         yield server
 
 
@@ -290,7 +299,7 @@ def test_xtts_languages_are_all_known() -> None:
 def test_xtts_with_a_key(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One goes into the field for that of Extras; an `<audio>` shows none, so streaming needs `needs_key = false`."""
     settings = nano_settings(tmp_path_factory.mktemp("keys"), threads=1)
-    settings = msgspec.structs.replace(settings, plugins=settings.plugins | {"more_xtts_api": {"enabled": True}})
+    settings = with_pages(settings)
     key, secret = new_key("tavern", ("speech",))
     KeyRing(settings).add(new_key("admin", ("admin",))[0])
     KeyRing(settings).add(key)

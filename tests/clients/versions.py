@@ -96,7 +96,8 @@ CLIENTS = (
         version="11386ca6, its requests",
         settings=(
             f"Provider Endpoint `{BASE_URL}/audio/speech`; `{BASE_URL}` with the model `tts-1`; "
-            "`http://127.0.0.1:8000` with the plugin [more_xtts_api](plugins/README.md#more_xtts_api)",
+            "`http://127.0.0.1:8000` with the plugin [more_xtts_api](plugins/README.md#more_xtts_api); for the last "
+            "two `server.cors_origins` names where its page comes from",
             "none",
         ),
         test="test_sillytavern.py",

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from more_server.engine.guards import Bounds
 from more_server.engine.scheduler import Limits, Scheduler
 from more_server.engine.sequence import Stream
 from more_server.speech import Utterance
+from more_server.xtts import load as load_module
 from tests.engine.scheduling import RATE, Clock, MakeScheduler, MakeStream, Nobody
 
 
@@ -40,3 +42,13 @@ def stream(utterance: Callable[..., Utterance]) -> MakeStream:
         return Stream(asked, Nobody(), lambda segment: Bounds(1, 10, 20, short=False), RATE)
 
     return make
+
+
+@pytest.fixture(params=["fp32", "int8", "bf16", "bf16, as on a GPU"])
+def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """fp32 goes row by row, int8 through compiled rows, bf16 through static shapes: on a GPU the audio too."""
+    if request.param == "int8" and "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("int8 needs an x86-64 CPU")
+    if "GPU" in request.param:
+        monkeypatch.setattr(load_module, "window_batch", lambda device: 4)
+    return str(request.param).partition(",")[0]

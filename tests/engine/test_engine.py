@@ -39,16 +39,6 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
         await asyncio.sleep(0.005)
 
 
-@pytest.fixture(params=["fp32", "int8", "bf16", "bf16, as on a GPU"])
-def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """fp32 goes row by row, int8 through compiled rows, bf16 through static shapes: on a GPU the audio too."""
-    if request.param == "int8" and "fbgemm" not in torch.backends.quantized.supported_engines:
-        pytest.skip("int8 needs an x86-64 CPU")
-    if "GPU" in request.param:
-        monkeypatch.setattr(load_module, "window_batch", lambda device: 4)
-    return str(request.param).partition(",")[0]
-
-
 @pytest.mark.parametrize("batch", [1, 4], ids=["pieces", "windows"])
 async def test_streamed_is_whole(
     make_engine: MakeEngine, utterance: MakeUtterance, monkeypatch: pytest.MonkeyPatch, batch: int

@@ -56,6 +56,18 @@ def test_a_full_queue_says_when_to_come_back(scheduler: MakeScheduler, stream: M
     assert made.retry_after() == 15.0  # a fifth of the way from 3 to the 13 measured
 
 
+def test_jobs_that_wait_keep_no_person_away(scheduler: MakeScheduler, stream: MakeStream) -> None:
+    made = scheduler(slots=1, queue=1)
+    made.add(stream())
+    made.schedule()
+    before = made.retry_after()
+    made.add(stream(priority=1))
+    assert made.retry_after() == before
+    made.add(stream())
+    with pytest.raises(Busy, match=r"^1 requests are being spoken and 1 wait.*try again in 6 s"):
+        made.add(stream())
+
+
 def test_jobs_and_failures_say_nothing_of_how_long_people_take(
     scheduler: MakeScheduler, stream: MakeStream, clock: Clock
 ) -> None:
@@ -204,6 +216,36 @@ def test_a_waiting_job_takes_nobodys_next_segment(scheduler: MakeScheduler, stre
     made.add(stream(priority=1))
     made.schedule()
     assert ahead.slot is not None
+
+
+def test_where_fewer_slots_are_handed_out_next_segments_make_room(scheduler: MakeScheduler, stream: MakeStream) -> None:
+    made = scheduler(slots=8)
+    books, person = [stream(3) for _ in range(3)], stream()
+    for book in books:
+        made.add(book)
+    made.schedule()
+    assert made.slots.in_use == 6
+    made.lower(4)
+    made.add(person)
+    made.schedule()
+    assert made.slots.in_use == 4
+    assert all(one.sequences[0].slot is not None for one in (*books, person))
+
+
+def test_no_job_is_suspended_for_a_person_who_has_to_wait_anyway(scheduler: MakeScheduler, stream: MakeStream) -> None:
+    made = scheduler(slots=8)
+    people, jobs = [stream() for _ in range(3)], [stream(priority=1) for _ in range(2)]
+    for one in (*people, *jobs):
+        made.add(one)
+    made.schedule()
+    made.lower(3)
+    made.add(late := stream())
+    made.schedule()
+    assert made.waiting == [late]
+    end(made, people[0].sequences[0])
+    made.schedule()
+    assert made.waiting == jobs  # of whose places there are none any more
+    assert late in made.running
 
 
 def test_next_segments_are_begun_while_others_wait_for_a_place(scheduler: MakeScheduler, stream: MakeStream) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from more_server.engine.guards import Bounds
-from more_server.engine.scheduler import LEAD_SECONDS, PATIENCE_SECONDS
+from more_server.engine.scheduler import LEAD_SECONDS, PATIENCE_SECONDS, UNHEARD_PATIENCE_SECONDS
 from more_server.engine.sequence import Stream
 from more_server.speech import Utterance
 from tests.engine.scheduling import RATE, Clock, MakeScheduler, MakeStream, Nobody, streams
@@ -83,6 +83,20 @@ def test_rows_that_are_cut_off_have_had_no_turn(scheduler: MakeScheduler, stream
     assert sorted(one.sequences[0].stepped_at for one in three) == [1.0, 1.0, 2.0]
 
 
+def test_a_job_gets_its_turns_where_people_fill_the_rows_that_are_left(
+    scheduler: MakeScheduler, stream: MakeStream, clock: Clock
+) -> None:
+    made = scheduler(slots=2)
+    person, job = stream(), stream(priority=1)
+    made.add(person)
+    made.add(job)
+    made.schedule()
+    turns = []
+    for clock.now in (0.5, UNHEARD_PATIENCE_SECONDS, UNHEARD_PATIENCE_SECONDS + 0.5):
+        turns.append(streams(made.schedule(rows=1)))
+    assert turns == [[person], [job], [person]]
+
+
 def test_prompts_are_read_a_few_at_a_time(scheduler: MakeScheduler, stream: MakeStream) -> None:
     made = scheduler(slots=4, prompts=1)
     three = [stream() for _ in range(3)]
@@ -118,6 +132,13 @@ def test_a_stalled_stream_is_named_only_while_others_wait(
     assert made.stalled(30.0) == []
     made.add(stream())
     assert made.stalled(30.0) == [stalled]
+    # Whoever waits for it to end waits as well as whoever wants its slot.
+    made.finish(made.waiting[0])
+    assert made.stalled(30.0) == []
+    made.draining = True
+    assert made.stalled(30.0) == [stalled]
+    made.draining = False
+    made.add(stream())
     # Who takes something, though not enough to be spoken on for, is not stalled.
     stalled.samples_heard = 50
     made.schedule()

@@ -21,6 +21,7 @@ WAIT_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 
 MakeJobs = Callable[..., Awaitable[Jobs]]
+OnEnded = Callable[[Job], Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)
@@ -30,13 +31,20 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs_module, "TEND_SECONDS", 0.5)
 
 
+async def told_nobody(_: Job) -> None:
+    """Nobody waits for the end of a job."""
+
+
 @pytest.fixture
 async def make_jobs(tmp_path: Path) -> AsyncIterator[MakeJobs]:
     """Started Jobs of toys on tmp_path: `await make_jobs(work=False)`; stopped at the end."""
     made = []
 
-    async def make(*kinds: Kind[Any], data_dir: Path = tmp_path, **settings: Any) -> Jobs:
-        jobs = Jobs(Settings(data_dir=data_dir, jobs=JobSettings(**settings)), kinds or [ToyKind(), OtherKind()])
+    async def make(
+        *kinds: Kind[Any], data_dir: Path = tmp_path, on_ended: OnEnded = told_nobody, **settings: Any
+    ) -> Jobs:
+        asked = Settings(data_dir=data_dir, jobs=JobSettings(**settings))
+        jobs = Jobs(asked, kinds or [ToyKind(), OtherKind()], on_ended)
         made.append(jobs)
         await jobs.start()
         return jobs

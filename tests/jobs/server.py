@@ -75,8 +75,7 @@ async def _work(until: Connection, data_dir: Path, database: str) -> None:
         with (data_dir / "told.txt").open("a") as file:
             file.write(f"{job.id} {job.status}\n")
 
-    working = Jobs(Settings(data_dir=data_dir, jobs=JobSettings(database=database)), [ToyKind(), OtherKind()])
-    working.on_ended = tell
+    working = Jobs(Settings(data_dir=data_dir, jobs=JobSettings(database=database)), [ToyKind(), OtherKind()], tell)
     await working.start()
     with suppress(EOFError):  # nothing is ever sent
         await asyncio.to_thread(until.recv)

@@ -1,19 +1,24 @@
 """Jobs whose server is killed, or loses its database or its disk: nothing that was finished is lost or done again."""
 
 import asyncio
-import subprocess
+import os
+import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from more_server.errors import StorageError
+from more_server.files import set_aside_in, try_lock
 from more_server.jobs import worker
-from more_server.jobs.records import Progress
+from more_server.jobs.records import SQLITE, Progress
 from more_server.jobs.store import Store
 from more_server.settings import Settings
+from tests.disks import fill, small
 from tests.jobs.conftest import MakeJobs, ended, until
 from tests.jobs.postgres import make_database
 from tests.jobs.server import servers
@@ -132,13 +137,8 @@ async def test_postgres_ends_all_connections(make_jobs: MakeJobs, postgres: str,
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.decode().strip()}; run it as root")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small(tmp_path / "disk") as folder:
+        yield folder
 
 
 async def test_a_full_disk(small_disk: Path, make_jobs: MakeJobs, monkeypatch: pytest.MonkeyPatch):
@@ -162,11 +162,106 @@ async def test_a_full_disk(small_disk: Path, make_jobs: MakeJobs, monkeypatch: p
     assert [one.id for one in (await jobs.list())[0]] == [job.id]
 
 
-def fill(path: Path) -> None:
-    """Write until there is no room."""
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(1024))
-        except OSError:
-            return
+async def test_a_damaged_row(make_jobs: MakeJobs):
+    """SQLite does not find it, and it takes nothing else with it: not the list, nor the jobs that wait behind it."""
+    jobs = await make_jobs(work=False)
+    hurt, whole = [await jobs.create("toy", Toy()) for _ in range(2)]
+    with closing(sqlite3.connect(jobs.folder / SQLITE)) as database, database:
+        database.execute("UPDATE more_jobs SET request = '{' WHERE id = ?", [hurt.id])
+    told = (await jobs.get(hurt.id)).error
+    assert told
+    assert told.message.startswith(f"the record of the job {hurt.id} is damaged")
+    assert [one.id for one in (await jobs.list())[0]] == [whole.id, hurt.id]
+    await jobs.stop()
+    again = await make_jobs()
+    assert (await ended(again, whole.id)).status == "succeeded"
+    assert (await ended(again, hurt.id)).status == "failed"
+
+
+async def test_an_end_that_could_not_be_written_before_the_stop(
+    make_jobs: MakeJobs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    jobs = await make_jobs()
+    with monkeypatch.context() as broken:
+        tried = asyncio.Event()
+        running = asyncio.get_running_loop()
+
+        def no_room(*_: object) -> bool:
+            running.call_soon_threadsafe(tried.set)
+            raise StorageError("no room")
+
+        broken.setattr(Store, "end", no_room)
+        job = await jobs.create("toy", Toy(steps=2))
+        await asyncio.wait_for(tried.wait(), 60)
+        await jobs.stop()
+    again = await make_jobs()
+    assert (await ended(again, job.id)).status == "succeeded"
+    assert diary(again.folder / job.id).count("begun 0") == 1
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"\0" * 100 + path.read_bytes()[100:])
+
+
+def scratch(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\x5a" * (len(content) - 4096))
+
+
+@pytest.mark.parametrize("harm", [cut, overwrite, scratch])
+async def test_a_damaged_database_is_set_aside(make_jobs: MakeJobs, harm: Callable[[Path], None]):
+    jobs = await make_jobs()
+    done = await jobs.create("toy", Toy(steps=1))
+    await ended(jobs, done.id)
+    await jobs.stop()
+    database = jobs.folder / SQLITE
+    harm(database)
+    damaged = database.read_bytes()
+    (jobs.folder / f"{SQLITE}-wal").write_bytes(b"what was not yet in it")
+    with capture_logs() as logs:
+        jobs = await make_jobs()
+    (kept,) = set_aside_in(jobs.folder)
+    assert (jobs.folder / kept).read_bytes() == damaged
+    assert (jobs.folder / f"{kept}-wal").read_bytes() == b"what was not yet in it"
+    (line,) = [line for line in logs if line["log_level"] == "error"]
+    assert (line["path"], line["kept"]) == (str(database), kept)
+    assert await jobs.list() == ([], False)
+    again = await jobs.create("toy", Toy(steps=1))
+    assert (await ended(jobs, again.id)).status == "succeeded"
+    assert (jobs.folder / done.id / "out.txt").read_text() == "0;"  # what came of it is nobody's now, and stays
+    await jobs.stop()
+    jobs = await make_jobs()
+    assert [job.id for job in (await jobs.list())[0]] == [again.id]
+    assert set_aside_in(jobs.folder) == [kept]
+
+
+async def test_a_damaged_database_that_another_server_uses_stays(make_jobs: MakeJobs):
+    """SQLite would go on to write by the old name what belongs to the renamed file."""
+    ours = await make_jobs(work=False)
+    await ours.create("toy", Toy())
+    with closing(sqlite3.connect(ours.folder / SQLITE)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    overwrite(ours.folder / SQLITE)
+    theirs = await make_jobs(work=False)
+    with pytest.raises(StorageError, match="the database of jobs cannot be used"):
+        await theirs.list()
+    assert set_aside_in(ours.folder) == []
+    await ours.stop()
+    assert await theirs.list() == ([], False)
+    assert len(set_aside_in(ours.folder)) == 1
+
+
+async def test_locks_of_killed_servers_go(make_jobs: MakeJobs, tmp_path: Path):
+    folder = tmp_path / "jobs" / "leases"
+    folder.mkdir(parents=True)
+    dead, living = folder / "1-dead.lock", folder / "2-living.lock"
+    dead.touch()
+    with living.open("ab") as file:
+        assert try_lock(file)
+        jobs = await make_jobs()
+        await jobs.create("toy", Toy(steps=0))
+        assert (dead.exists(), living.exists(), len(list(folder.iterdir()))) == (False, True, 2)

@@ -1,21 +1,35 @@
 """Jobs in one process: taken, run, shown, cancelled, resumed, deleted, kept for a while."""
 
 import asyncio
+import errno
 import os
 import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from more_server.errors import BadInput, Conflict, JobNotFound, MoreError, SettingsError, StorageError, Unavailable
+from more_server.errors import (
+    BadInput,
+    Conflict,
+    JobNotFound,
+    MoreError,
+    ResultNotFound,
+    SettingsError,
+    StorageError,
+    Unavailable,
+)
+from more_server.jobs import run as run_module
 from more_server.jobs.jobs import Jobs
-from more_server.jobs.records import Failure, Job
-from more_server.jobs.run import Pace
+from more_server.jobs.leases import FileLeases
+from more_server.jobs.records import Failure, Job, Progress
+from more_server.jobs.run import Pace, Run
+from more_server.jobs.store import Claim, Store
 from more_server.settings import JobSettings, Settings
-from tests.jobs.conftest import MakeJobs, ended, until
+from tests.jobs.conftest import MakeJobs, ended, told_nobody, until
 from tests.jobs.toys import Toy, ToyKind, diary
 
 
@@ -46,7 +60,7 @@ async def test_a_job_from_order_to_result(make_jobs: MakeJobs, tmp_path: Path):
     assert (result.name, result.media_type, result.bytes, result.title) == ("out.txt", "text/plain", 14, "All of it")
     assert (await jobs.result(job.id, "out.txt"))[0] == file
     for name in ("text.txt", "../jobs.sqlite", str(file)):  # there, and no result
-        with pytest.raises(BadInput, match=r"there is: out\.txt") as caught:
+        with pytest.raises(ResultNotFound, match=r"there is: out\.txt") as caught:
             await jobs.result(job.id, name)
         assert caught.value.param == "name"
     file.unlink()
@@ -55,20 +69,28 @@ async def test_a_job_from_order_to_result(make_jobs: MakeJobs, tmp_path: Path):
         await jobs.result(job.id, "out.txt")
 
 
-async def test_orders_that_cannot_be(make_jobs: MakeJobs):
+async def test_orders_that_cannot_be(make_jobs: MakeJobs, monkeypatch: pytest.MonkeyPatch):
     jobs = await make_jobs()
-    with pytest.raises(BadInput, match="one of other, toy") as caught:
+    with pytest.raises(BadInput, match="there is no kind 'book'; kind is one of: other, toy") as caught:
         await jobs.create("book", Toy())
     assert caught.value.param == "kind"
     with pytest.raises(BadInput, match="must not be no"):
         await jobs.create("toy", Toy(text="no"))
-    assert [path.name for path in jobs.folder.glob("job_*")] == []
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "insert", refuse)
+        with pytest.raises(StorageError, match="no room"):
+            await jobs.create("toy", Toy())
+    assert [path.name for path in jobs.folder.glob("*job_*")] == []
     for ask in (jobs.get, jobs.cancel, jobs.resume, jobs.delete, lambda job: anext(jobs.watch(job))):
         with pytest.raises(JobNotFound, match="job_none"):
             await ask("job_none")
     with pytest.raises(JobNotFound) as unknown:
         await jobs.list(after="job_none")
     assert unknown.value.param == "after"
+
+
+def refuse(*_: Any) -> None:
+    raise StorageError("no room")
 
 
 async def test_lists_in_pages(make_jobs: MakeJobs):
@@ -84,7 +106,12 @@ async def test_lists_in_pages(make_jobs: MakeJobs):
     await jobs.cancel(made[0].id)
     cancelled, _ = await jobs.list(status="cancelled")
     assert [job.id for job in cancelled] == [made[0].id]
-    await until(lambda: jobs.counts() == {("toy", "cancelled"): 1, ("toy", "queued"): 2, ("other", "queued"): 3})
+    counts = await jobs.counts()
+    assert counts["toy", "failed"] == 0
+    counts = {which: count for which, count in counts.items() if count}
+    assert counts == {("toy", "cancelled"): 1, ("toy", "queued"): 2, ("other", "queued"): 3}
+    await jobs.stop()
+    assert await jobs.counts() == {}
 
 
 async def test_as_many_at_a_time_as_the_settings_say(make_jobs: MakeJobs):
@@ -173,11 +200,14 @@ async def test_stop_and_start(make_jobs: MakeJobs):
     job = await jobs.create("toy", Toy(steps=3, seconds=0.5))
     waits = await jobs.create("toy", Toy())
     folder = await running(jobs, job, "begun 1")
-    watching = jobs.watch(job.id)
-    assert (await anext(watching)).status == "running"
+    watching, later = jobs.watch(job.id), jobs.watch(job.id)
+    for one in (watching, later):
+        assert (await anext(one)).status == "running"
+    waiting = asyncio.create_task(anext(watching, None))
+    await asyncio.sleep(0)
     await jobs.stop()
     assert diary(folder)[-1] == "cancelled 1"
-    assert [one async for one in watching] == []  # it ended with the server
+    assert [await waiting, await anext(later, None)] == [None, None]  # they ended with the server
     with pytest.raises(Unavailable):
         await jobs.list()
     await jobs.stop()
@@ -208,15 +238,24 @@ async def test_what_is_old_is_deleted(make_jobs: MakeJobs, tmp_path: Path):
     job = await jobs.create("toy", Toy())
     await ended(jobs, job.id)
     await jobs.stop()
-    half, fresh = jobs.folder / "job_0000000000000000", jobs.folder / "job_1111111111111111"
+    half, fresh = jobs.folder / ".job_0000000000000000.partial-0", jobs.folder / ".job_1111111111111111.partial-1"
     for folder in (half, fresh):
         folder.mkdir()
         (folder / "text.txt").touch()
-    os.utime(half, (time.time() - 4000, time.time() - 4000))
+    for folder in (half, jobs.folder / job.id):
+        os.utime(folder, (time.time() - 7200, time.time() - 7200))
+    # Another database, which knows nothing of the job.
+    kept = {path: path.rename(path.with_name(f"kept-{path.name}")) for path in jobs.folder.glob("jobs.sqlite*")}
     jobs = await make_jobs()
+    other = await jobs.create("toy", Toy(steps=0))
     await until(lambda: not half.exists())
+    await ended(jobs, other.id)
     assert fresh.exists()
-    assert (await jobs.get(job.id)).status == "succeeded"
+    await jobs.stop()
+    for path, there in kept.items():
+        there.rename(path)
+    jobs = await make_jobs()
+    assert (await jobs.result(job.id, None))[0].read_text() == "0;1;2;"
     await jobs.stop()
     await asyncio.sleep(1)
     jobs = await make_jobs(keep_days=1e-6)
@@ -226,7 +265,6 @@ async def test_what_is_old_is_deleted(make_jobs: MakeJobs, tmp_path: Path):
 
 
 async def test_an_end_is_told_to_whoever_waits_for_it(make_jobs: MakeJobs):
-    jobs = await make_jobs()
     told: list[tuple[str, str]] = []
     stuck = asyncio.Event()
 
@@ -234,7 +272,7 @@ async def test_an_end_is_told_to_whoever_waits_for_it(make_jobs: MakeJobs):
         await stuck.wait()
         told.append((job.id, job.status))
 
-    jobs.on_ended = tell
+    jobs = await make_jobs(on_ended=tell)
     quiet = await jobs.create("toy", Toy())
     job = await jobs.create("toy", Toy(steps=1, seconds=60), webhook="https://example.org/")
     await running(jobs, job, "begun 0")
@@ -250,25 +288,46 @@ async def test_an_end_is_told_to_whoever_waits_for_it(make_jobs: MakeJobs):
 
 @pytest.mark.parametrize("settings", [{"database": "postgresql://nobody@127.0.0.1:9/none"}, {}])
 async def test_a_database_that_is_away(settings: dict[str, Any], tmp_path: Path):
-    (tmp_path / "jobs").mkdir()
-    (tmp_path / "jobs" / "jobs.sqlite").write_text("this is no database, and long enough to be seen as none")
-    jobs = Jobs(Settings(data_dir=tmp_path, jobs=JobSettings(**settings)), [ToyKind()])
+    (tmp_path / "jobs" / "jobs.sqlite").mkdir(parents=True)
+    jobs = Jobs(Settings(data_dir=tmp_path, jobs=JobSettings(**settings)), [ToyKind()], told_nobody)
     await jobs.start()
+    assert await jobs.counts() == {}
     with pytest.raises(StorageError, match="database of jobs"):
         await jobs.create("toy", Toy())
     assert list((tmp_path / "jobs").glob("job_*")) == []
     await jobs.stop()
-    jobs = Jobs(Settings(data_dir=tmp_path, jobs=JobSettings(database="postgresql://a:b:c@d:port/e")), [ToyKind()])
+    none = Settings(data_dir=tmp_path, jobs=JobSettings(database="postgresql://a:b:c@d:port/e"))
+    jobs = Jobs(none, [ToyKind()], told_nobody)
     with pytest.raises(SettingsError, match=r"jobs\.database must be"):
         await jobs.start()
+
+
+async def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def flock(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    leases = FileLeases(tmp_path)
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(StorageError, match="cannot be locked: No locks"):
+        leases.hold("a worker")
+    with pytest.raises(StorageError, match="cannot be locked: No locks"), leases.taken("another"):
+        pytest.fail("it counts as dead")
+
+
+async def test_nothing_is_told_before_the_start(tmp_path: Path):
+    jobs = Jobs(Settings(data_dir=tmp_path), [ToyKind()], told_nobody)
+    for ask in (jobs.list(), jobs.get("job_1"), jobs.create("toy", Toy())):
+        with pytest.raises(Unavailable):
+            await ask
+    assert await jobs.counts() == {}
 
 
 async def test_nothing_is_imported_before_there_is_a_job(tmp_path: Path):
     code = (
         "import asyncio, sys; from pathlib import Path; from more_server.jobs.jobs import Jobs;"
         "from more_server.settings import Settings; from tests.jobs.toys import ToyKind;"
-        f"jobs = Jobs(Settings(data_dir=Path({str(tmp_path)!r})), [ToyKind()]);"
-        "asyncio.run(jobs.start()); jobs.counts(); print({'dbos', 'sqlalchemy'} & set(sys.modules))"
+        f"jobs = Jobs(Settings(data_dir=Path({str(tmp_path)!r})), [ToyKind()], None);"
+        "asyncio.run(jobs.start()); asyncio.run(jobs.counts()); print({'dbos', 'sqlalchemy'} & set(sys.modules))"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     assert (await process.communicate())[0] == b"set()\n"
@@ -286,3 +345,23 @@ def test_the_end_is_estimated_by_the_rate_of_this_run():
     end = pace.end(91, 100, 31.0)
     assert end is not None
     assert abs(end - (time.time() + 90)) < 2
+
+
+async def test_another_stage_has_another_pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    kept: list[Progress] = []
+    store: Any = SimpleNamespace(tell=lambda _job, _worker, progress: kept.append(progress))
+    job = Job(id="job_1", kind="train", status="running", created=0, request={})
+    run, clock = Run(store, Claim(job, 0, {}), tmp_path, "worker"), SimpleNamespace(time=time.time)
+    monkeypatch.setattr(run_module, "time", clock)
+    for moment, stage, done in (
+        (0, "preparing", 0),
+        (3600, "preparing", 2),
+        (3600, "training", 2),
+        (3610, "training", 12),
+    ):
+        clock.monotonic = lambda moment=moment: float(moment)
+        await run.tell(stage, done, 100)
+        run.write_told()
+        run.write_told()  # nothing new
+    told = [one.estimated_end and round(one.estimated_end - time.time(), -2) for one in kept]
+    assert told == [None, 98 * 1800, None, 100]

@@ -31,8 +31,6 @@ class Toy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Steps side by side."""
     seconds: float = 0.0
     """Of each step."""
-    told: float = 0.0
-    """`done` that is told at first, one more with each run; 0: nothing."""
     fails: dict[str, str] = {}
     """Place in the diary → name of a file beside the folder that says what is raised there, while there is one."""
     dies: dict[str, int] = {}
@@ -63,10 +61,6 @@ class ToyKind(Kind[Toy]):
     async def run(self, asked: Toy, work: Work) -> None:
         """Steps in order, or several side by side."""
         self.note(asked, work, "run")
-        if asked.told:
-            runs = diary(work.folder).count("run")
-            await work.tell("counting", asked.told + runs, 1000)
-        self.note(asked, work, "told")
         room = asyncio.Semaphore(asked.window)
         spoken: list[Spoken] = []
 

@@ -17,7 +17,7 @@ from more_train.run import PROGRESS, Progress
 from more_train.telling import Telling
 
 from more_server.errors import BadInput
-from tests.train.finetune.material import tiny_trainable, write_dataset
+from tests.train.finetune.material import TEXTS, tiny_trainable, write_dataset
 
 BEGUN = Begun(
     clips=10,
@@ -75,8 +75,12 @@ def test_progress_losses_and_curves_are_told(tmp_path: Path) -> None:
     assert (about["loss"], about["held_out"], about["learning_rate"], about["epoch"]) == (0.4, 5.0, 1e-3, 2.0)
     assert about["note"] == "no samples were spoken: the disk is full"
     told.line(held_out(10, 1.0))
-    curves = told.heard()[-1]["about"]["curves"]
-    assert curves == {"train": [[step, 4.0 / step] for step in range(1, 11)], "held_out": [[0, 5.0], [10, 1.0]]}
+    about = told.heard()[-1]["about"]
+    assert about["best_step"] == 10
+    assert about["curves"] == {
+        "train": [[step, 4.0 / step] for step in range(1, 11)],
+        "held_out": [[0, 5.0], [10, 1.0]],
+    }
 
 
 def test_what_is_gone_on_with_tells_how_far_it_was(tmp_path: Path) -> None:
@@ -136,10 +140,17 @@ def test_inputs_are_looked_at_without_a_training(tmp_path: Path) -> None:
     checked = check_inputs(model, dataset, FineTune())
     assert (checked.clips, checked.held_out) == (10, 2)
     assert checked.disk_bytes > 4 * 16 * 500_000
+    one_long = write_dataset(tmp_path / "mixed")
+    lines = (one_long / "clips.jsonl").read_text().splitlines()
+    lines[-1] = lines[-1].replace(TEXTS[5], 6 * TEXTS[5])
+    (one_long / "clips.jsonl").write_text("\n".join(lines))
+    assert check_inputs(model, one_long, FineTune()).clips == 9
     for recipe, told in ((FineTune(batch_size=11), "batch_size is 11"), (FineTune(shortest_seconds=3), "12 shorter")):
-        with pytest.raises(BadInput, match=told) as refused:
+        with pytest.raises(BadInput, match=f"^buzz has .*{told}") as refused:
             check_inputs(model, dataset, recipe)
         assert refused.value.param == "dataset"
+    with pytest.raises(BadInput, match=r"^nothing is no dataset"):
+        check_inputs(model, tmp_path / "nothing", FineTune())
     (model / "dvae.safetensors").unlink()
     for folder, data, param in ((model, dataset, "model"), (tmp_path, dataset, "model")):
         with pytest.raises(BadInput) as refused:

@@ -19,9 +19,8 @@ from more_train.run import checkpoints, read_progress
 from more_server.app import create_speaker
 from more_server.errors import BadInput, Conflict, DatasetNotFound, DiskFull, ModelNotFound, MoreError
 from more_server.lessons import registering, train_kind
-from more_server.lessons.recipe import TrainJob
 from more_server.lessons.room import Room
-from more_server.lessons.train_kind import TrainKind
+from more_server.lessons.train_kind import TrainJob, TrainKind
 from more_server.models import list_models, remove
 from more_server.settings import EngineSettings, JobSettings, Settings
 from more_server.speak import Speaker
@@ -136,6 +135,7 @@ async def test_what_is_not_there_is_told(
     [
         ({"recipe": {"betas": [0.5, 2]}}, "recipe.betas", "recipe.json: Expected `float` <= 1.0 - at `betas[1]`"),
         ({"recipe": {"batch_size": 11}}, "dataset", "10 clips to train on, batch_size is 11"),
+        ({"dataset": "long"}, "dataset", "Left out: 12 text too long for one segment"),
         ({"model": "mute"}, "model", "cannot be trained: it has no dvae.safetensors"),
     ],
 )
@@ -145,9 +145,11 @@ async def test_what_cannot_be_trained_is_told_at_once(
     """By the process that would train, which looks and ends."""
     shutil.copytree(data_dir / "models" / "tiny", data_dir / "models" / "mute")
     (data_dir / "models" / "mute" / "dvae.safetensors").unlink()
+    write_dataset(data_dir / "datasets" / "long", text=LONG)
     with pytest.raises(BadInput) as refused:
         await kind.accept(asked(**fields), work.folder)
     assert told in refused.value.message
+    assert str(data_dir) not in refused.value.message
     assert (refused.value.status, refused.value.param) == (400, param)
     assert not (work.folder / "run").exists()
 
@@ -209,13 +211,15 @@ async def test_a_dataset_becomes_a_model_that_speaks(speaker: Speaker, work: Fak
     done = [percent for _, percent, _, _ in work.told]
     assert done == sorted(done)
     assert done[-1] == 100
+    assert max(percent for stage, percent, _, _ in work.told if stage == "preparing") == 3
 
     assert set(work.results) == {
         *("run/curves.svg", "run/curves.csv"),
-        *("run/samples/step-00000000/1.wav", "run/samples/step-00000005/1.wav"),
+        *("samples/before/1.wav", "samples/best/1.wav", "samples/latest/1.wav"),
     }
-    assert work.results["run/samples/step-00000005/1.wav"] == ("audio/wav", "Step 5: Hello there.")
-    with wave.open(str(work.folder / "run/samples/step-00000005/1.wav")) as sample:
+    assert work.results["samples/best/1.wav"][1] == f"Step {work.told[-1][3]['best_step']}: Hello there."
+    assert work.results["samples/latest/1.wav"] == ("audio/wav", "Step 5: Hello there.")
+    with wave.open(str(work.folder / "samples/latest/1.wav")) as sample:
         assert sample.getnframes() > 1000
     with (work.folder / "run" / "curves.csv").open() as table:
         assert [row["step"] for row in csv.DictReader(table)] == ["0", "1", "2", "3", "4", "5", "5"]
@@ -243,9 +247,11 @@ async def test_a_dataset_becomes_a_model_that_speaks(speaker: Speaker, work: Fak
     assert await spoken(speaker, "") == after
     assert await listener == whole
 
-    # The job, taken up again after its last step was not kept, makes no second model.
+    # The job, taken up again after its last step was not kept, makes no second model, and offers nothing anew.
     del work.kept["exporting"]
+    work.results.clear()
     await kind.run(kept, work.again())
+    assert work.results == {}
     assert work.begun == ["training", "exporting", "exporting"]
     assert [one.id for one in list_models(settings)] == ["anna", "nano", "tiny"]
 
@@ -257,6 +263,7 @@ async def test_killed_cancelled_and_gone_on_with(
 ) -> None:
     """Speech comes back each time; what was trained up to a checkpoint is not trained again; the rest is judged."""
     monkeypatch.setattr(Room, "threads", 1)  # two that share a busy machine's cores wait for each other
+    monkeypatch.setenv("MORE_ENGINE__DEVICE", "cuda:9")  # every process works where the job says
     kind, reached = TrainKind(speaker), asyncio.Queue[int]()
     recipe = {**QUICK, "epochs": 6, "evaluate_epochs": 3, "speak": False}
     kept = await kind.accept(asked(recipe=recipe, evaluate=True), work.folder)
@@ -291,7 +298,14 @@ async def test_killed_cancelled_and_gone_on_with(
     assert cancelled.cancelled()
     assert checkpoints(work.folder / "run")[-1][1].step >= 20
 
+    told_before = len(work.told)
     await kind.run(kept, work.again())
+    told = work.told[told_before:]
+    done = [percent for _, percent, _, _ in told]
+    assert done == sorted(done)
+    assert done[0] >= 3 + 82 * 20 / 30, "it stands where it stood"
+    judging = {about["doing"]: percent for stage, percent, _, about in told if stage == "evaluating"}
+    assert list(judging.values()) == [92, 94, 97], judging
     assert steps(work) == list(range(1, 31))
     assert times(work) == first, "steps before the checkpoint were taken again"
     assert {"run/evaluation/report.html", "run/evaluation/report.json"} <= work.results.keys()

@@ -32,21 +32,24 @@ def aged(path: Path) -> None:
     os.utime(path, (before, before))
 
 
-def test_time_ends_for_what_is_unfinished_alone(uploads: Uploads) -> None:
-    left, finished, fresh = (sent(uploads, b"12", length) for length in (3, 2, 3))
+def test_time_ends_for_what_nobody_goes_on_with_or_uses(uploads: Uploads) -> None:
+    left, finished, begun, fresh = (sent(uploads, b"12", length) for length in (3, 2, 3, 2))
+    ends = uploads.path(fresh).stat().st_mtime + 3600
+    assert uploads.find(fresh).expires == int(ends)
     for upload_id in (left, finished):
         aged(uploads.path(upload_id))
-    assert {upload.id for upload in uploads.list_all()} == {finished, fresh}
-    with pytest.raises(UploadNotFound, match="its time is over"), uploads.opened(left, 2):
-        pass
+    assert {upload.id for upload in uploads.list_all()} == {begun, fresh}
+    for upload_id in (left, finished):
+        with pytest.raises(UploadNotFound, match="its time is over"), uploads.opened(upload_id, 2):
+            pass
     folder = uploads.path(left).parent.parent
     killed = folder / ".0123.partial-0123"  # by whom it was begun, or removed
     killed.mkdir()
     uploads.sweep()
-    assert {path.name for path in folder.iterdir()} == {finished, fresh, killed.name}
+    assert {path.name for path in folder.iterdir()} == {begun, fresh, killed.name}
     aged(killed)
     uploads.sweep()
-    assert {path.name for path in folder.iterdir()} == {finished, fresh}
+    assert {path.name for path in folder.iterdir()} == {begun, fresh}
 
 
 def test_what_is_being_sent_is_not_swept(uploads: Uploads) -> None:

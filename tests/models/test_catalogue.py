@@ -112,7 +112,7 @@ def test_use_is_kept_and_settings_go_first(settings: Settings) -> None:
         use(pinned, "other")
     assert use(settings, "nano").id == "nano"
     assert serving_model(settings) == NANO
-    assert sorted(path.name for path in settings.model_dirs[0].iterdir()) == ["other", "serving"]
+    assert sorted(path.name for path in settings.model_dirs[0].glob("[!.]*")) == ["other", "serving"]
 
 
 def test_use_refuses_a_broken_model(settings: Settings) -> None:

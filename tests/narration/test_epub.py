@@ -2,10 +2,14 @@
 to."""
 
 import codecs
+import zipfile
+from io import BytesIO
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from more_server.narration import archive as archive_module
 from more_server.narration.document import Chapter
 from more_server.narration.reading import read
 from tests.narration.epubs import NAV, NCX, epub, job, nav, ncx, point, xhtml
@@ -73,6 +77,16 @@ def test_an_epub_2_by_its_ncx_and_guide() -> None:
     document = read(job(content))
     assert (document.title, document.author, document.language) == ("The Book", "Ann Other, Cyd", "")
     assert chapters(content) == [("", ["Before all."]), ("One", ["It began."]), ("Two", ["It ended."])]
+
+
+def test_navigation_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may be unpacked in all is counted: a book of just so many bytes can be read."""
+    pages = {"nav.xhtml": nav('<li><a href="1.xhtml">One</a></li>'), "1.xhtml": xhtml("<p>It began.</p>")}
+    book = epub(pages, spine={"1.xhtml": ""}, extra=NAV)
+    with zipfile.ZipFile(BytesIO(book)) as archive:
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+    monkeypatch.setattr(archive_module, "MOST_BYTES", sum(sizes.values()) - sizes["mimetype"])
+    assert read(job(book)).chapters == (Chapter("One", ("It began.",)),)
 
 
 def test_without_a_table_of_contents_each_page_is_a_chapter() -> None:

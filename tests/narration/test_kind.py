@@ -23,7 +23,7 @@ from more_server.narration.request import SpeechJob
 from more_server.narration.speaking import FOLDER, Spoken, passage_file
 from more_server.speak import Speaker
 from more_server.speech import Profile
-from tests.narration.conftest import BOOK, Crash, FakeWork, names
+from tests.narration.conftest import BOOK, Crash, FakeWork, names, run
 
 RATE = 24_000
 
@@ -34,7 +34,7 @@ async def nothing(share: float) -> None: ...
 async def spoken(speaker: Speaker, folder: Path, **asked: object) -> FakeWork:
     """A job from its beginning to its end."""
     kind, work = SpeechKind(speaker), FakeWork(folder)
-    await kind.run(await kind.accept(SpeechJob(**{"input": BOOK, "seed": 5, "title": "Storm"} | asked), folder), work)  # type: ignore[arg-type]
+    await run(kind, await kind.accept(SpeechJob(**{"input": BOOK, "seed": 5, "title": "Storm"} | asked), folder), work)  # type: ignore[arg-type]
     return work
 
 
@@ -104,7 +104,7 @@ async def test_a_crash_at_any_step_changes_nothing(speaker: Speaker, tmp_path: P
     for _ in range(100):
         work = FakeWork(folder, kept, crash)
         try:
-            await kind.run(asked, work)
+            await run(kind, asked, work)
         except Crash:
             continue
         finally:
@@ -195,11 +195,11 @@ async def test_a_full_disk_is_told_and_the_job_goes_on_later(speaker: Speaker, t
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
         with pytest.raises(StorageError, match="no room left"):
-            await kind.run(asked, work)
+            await run(kind, asked, work)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     again = FakeWork(tmp_path, work.kept)
-    await kind.run(asked, again)
+    await run(kind, asked, again)
     assert set(again.done).isdisjoint(work.done)
     assert names(tmp_path) == ["Storm.wav", PLAN]
 

@@ -39,10 +39,13 @@ class Users(Jobs):
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
 
-    async def list(self, *, status: Any = None, **_: Any) -> tuple[list[Job], bool]:
-        kind = {"kind": "train", "status": "running", "created": 0}
-        found = [Job(id=f"job-{name}", request={"dataset": name}, **kind) for name in self._names]  # type: ignore[arg-type]
-        return (found, False) if status == "running" else ([], False)
+    async def list(self, **_: Any) -> tuple[list[Job], bool]:
+        ended = Job(id="job-ended", kind="train", status="succeeded", created=0, request={"dataset": "free"})
+        using = [
+            Job(id=f"job-{name}", kind="train", status="running", created=0, request={"dataset": name})
+            for name in self._names
+        ]
+        return [ended, *using], False
 
 
 def application(settings: Settings, users: Sequence[str] = ()) -> Any:

@@ -285,7 +285,10 @@ def test_a_subprotocol_is_chosen_that_is_no_key(offered: list[str], chosen: str 
 
 
 def test_pages_of_other_sites_open_no_socket_unless_they_may(tmp_path: Path, open_app: Guarded) -> None:
-    assert visit(open_app, origin="https://elsewhere.example") == "local"  # CORS lets everybody speak
+    assert visit(open_app, origin=open_app.url) == "local"
+    assert turned_away(open_app, origin="https://elsewhere.example") == (403, "foreign_page")
+    with guarded(tmp_path / "all", cors_origins=("*",)) as app:
+        assert visit(app, origin="https://elsewhere.example") == "local"
     with guarded(tmp_path, cors_origins=("https://chat.example",)) as app:
         assert visit(app, origin="https://chat.example") == "local"
         assert visit(app, origin=app.url) == "local"

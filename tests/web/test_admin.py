@@ -142,6 +142,7 @@ def test_settings_are_told_with_their_source_and_reload(tmp_path: Path, monkeypa
 
     file = tmp_path / "more.toml"
     environment = {"MORE_DATA_DIR": str(tmp_path), "MORE_PREPARE_VOICES": "false", "MORE_LOG_LEVEL": "error"}
+    environment["MORE_ENGINE__THREADS"] = "1"
     file.write_text("default_quality = 'fast'\n[plugins.more_loudness]\ntarget_lufs = -20\n")
     with running(module.read(file, environment).settings, reread=lambda: module.read(file, environment)) as server:
         http = server.http()

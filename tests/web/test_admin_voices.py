@@ -99,7 +99,9 @@ def test_recordings_can_be_heard(admin: Admin) -> None:
     answer = admin.http.get(f"{VOICES}/ann/references/reference-01.wav")
     assert answer.content == TONE
     assert answer.headers["content-type"] == "audio/wav"
-    assert answer.headers["content-disposition"] == "inline; filename*=UTF-8''reference-01.wav"
+    assert answer.headers["content-disposition"] == (
+        "inline; filename=\"reference-01.wav\"; filename*=UTF-8''reference-01.wav"
+    )
     assert answer.headers["x-content-type-options"] == "nosniff"
     for other in ("voice.toml", "reference-02.wav", "%2e%2e%5cann", "reference-01.wav%00"):
         wrong(admin.http.get(f"{VOICES}/ann/references/{other}"), "reference", 404, "voice_not_found")

@@ -34,7 +34,7 @@ def test_a_voice_travels(admin: Admin) -> None:
     admin.upload(title="Ann A", licence="CC0-1.0")
     exported = admin.http.get(f"{VOICES}/ann/export")
     assert exported.headers["content-type"] == "application/zip"
-    assert exported.headers["content-disposition"] == "attachment; filename*=UTF-8''ann.zip"
+    assert exported.headers["content-disposition"] == ("attachment; filename=\"ann.zip\"; filename*=UTF-8''ann.zip")
     assert zipfile.ZipFile(io.BytesIO(exported.content)).namelist() == ["ann/voice.toml", "ann/reference-01.wav"]
 
     as_body = {"content": exported.content, "headers": {"content-type": "application/zip"}}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import msgspec
 import openai
 import pytest
 
@@ -189,21 +190,32 @@ def test_every_error_class_has_its_status_and_code() -> None:
     assert drawn == classes
 
 
-def test_browsers_may_call(server: Server) -> None:
-    preflight = server.http().options(
-        SPEECH,
-        headers={
-            "origin": "http://example.test",
-            "access-control-request-method": "POST",
-            "access-control-request-headers": "authorization,content-type,x-stainless-os",
-        },
-    )
-    assert preflight.status_code == 204
-    granted = preflight.headers["access-control-allow-headers"].lower()
-    assert all(header in granted for header in ("authorization", "content-type", "x-stainless-os"))
-    answer = server.http().get("/v1/models", headers={"origin": "http://example.test"})
-    assert answer.headers["access-control-allow-origin"]
-    assert "x-request-id" in answer.headers["access-control-expose-headers"]
+ORIGIN = "http://example.test"
+
+
+def preflight(server: Server) -> httpx.Response:
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,x-stainless-os"}
+    return server.http().options(SPEECH, headers={"origin": ORIGIN} | asked)
+
+
+def test_pages_of_other_sites_may_not_call(server: Server) -> None:
+    for answer in (preflight(server), server.http().get("/v1/models", headers={"origin": ORIGIN})):
+        assert [name for name in answer.headers if name.startswith("access-control")] == []
+
+
+def test_pages_that_are_named_may_call(tmp_path: Path) -> None:
+    settings = nano_settings(tmp_path)
+    named = msgspec.structs.replace(settings.server, cors_origins=(ORIGIN,))
+    with running(msgspec.structs.replace(settings, server=named)) as server:
+        asked = preflight(server)
+        assert asked.status_code == 204
+        granted = asked.headers["access-control-allow-headers"].lower()
+        assert all(header in granted for header in ("authorization", "x-stainless-os"))
+        answer = server.http().get("/v1/models", headers={"origin": ORIGIN})
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert "x-request-id" in answer.headers["access-control-expose-headers"]
+        other = server.http().get("/v1/models", headers={"origin": "http://other.test"})
+        assert "access-control-allow-origin" not in other.headers
 
 
 def test_no_redirects(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 
 from more_server.audit import AuditLog
 from more_server.keys import KeyRing, Scope, new_key
-from tests.jobs.toys import ToyKind
+from tests.jobs.toys import Toy, ToyKind
 from tests.web.conftest import Server, nano_settings, running
 
 JOBS = "/v1/jobs"
@@ -21,6 +22,12 @@ class ChoreKind(ToyKind):
 
     name = "chore"
     scope: ClassVar[Scope] = "admin"  # type: ignore[assignment]
+
+    async def accept(self, asked: Toy, folder: Path) -> Toy:
+        """Breaks where the text is `break`."""
+        if asked.text == "break":
+            raise RuntimeError("broken")
+        return await super().accept(asked, folder)
 
 
 class Who:
@@ -105,6 +112,7 @@ def test_administration_is_on_record(server: Server, who: dict[str, Who]) -> Non
         assert admin.ask("POST", f"/{job_id}/{what}").status_code == 200
     assert admin.ask("DELETE", f"/{job_id}").status_code == 204
     assert code(admin.ask("POST", json={"kind": "chore", "text": "no"})) == (400, "invalid_value")
+    assert code(admin.ask("POST", json={"kind": "chore", "text": "break"})) == (500, "server_error")
     lines = log.tail(1000)[before:]
     assert {line.actor.id for line in lines} == {admin.id}
     assert [(line.action, line.target, line.outcome.partition(":")[0]) for line in lines] == [
@@ -115,11 +123,10 @@ def test_administration_is_on_record(server: Server, who: dict[str, Who]) -> Non
         ("jobs.resume", job_id, "allowed"),
         ("jobs.cancel", job_id, "allowed"),
         ("jobs.delete", job_id, "allowed"),
-        ("jobs.create", "chore", "allowed"),
-        ("jobs.create", "chore", "failed"),
+        *[("jobs.create", "chore", "allowed"), ("jobs.create", "chore", "failed")] * 2,
     ]
     assert "steps" in lines[0].changes["fields"]  # a request of 5 kB: its fields' names
-    assert lines[-1].changes["text"] == "no"
+    assert (lines[-1].changes["text"], lines[-1].outcome) == ("break", "failed: RuntimeError")
 
 
 def test_what_is_not_on_record_is_not_done(server: Server, who: dict[str, Who]) -> None:

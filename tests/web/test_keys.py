@@ -170,7 +170,7 @@ def test_what_needs_a_key_and_what_does_not(closed: tuple[Server, dict[str, str]
     http = server.http()
     for path in ("/health", "/health/live", "/health/ready", "/v1/models", "/v1/audio/models", "/v1/audio/voices"):
         assert http.get(path).status_code == 200, path
-    for path in ("/metrics", KEYS, "/v1/admin/audit"):
+    for path in ("/metrics", "/health/detail", KEYS, "/v1/admin/audit"):
         refused(http.get(path), 401, "invalid_api_key")
         answers = [http.get(path, headers={"authorization": f"Bearer {secret}"}) for secret in secrets.values()]
         assert [answer.status_code for answer in answers] == [200, 403, 403], path
@@ -178,7 +178,7 @@ def test_what_needs_a_key_and_what_does_not(closed: tuple[Server, dict[str, str]
 
 def test_no_route_is_open_by_accident() -> None:
     scopes = {path: handler.opt.get("scope", "speech") for handler in HANDLERS for path in handler.paths}
-    administration = {path for path in scopes if path.startswith("/v1/admin")} | {"/metrics"}
+    administration = {path for path in scopes if path.startswith("/v1/admin")} | {"/metrics", "/health/detail"}
     assert {scopes[path] for path in administration} == {"admin"}
     assert {path for path, scope in scopes.items() if scope == "admin"} == administration
     assert [path for path, scope in scopes.items() if scope == "public" and not path.startswith("/health")] == []

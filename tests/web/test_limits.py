@@ -7,9 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from more_server.errors import Busy
+from more_server.errors import Busy, Unavailable
 from more_server.keys import KeyRing
-from more_server.web.access import ADDRESSES, Limits, Window, WrongKeys
+from more_server.settings import LimitSettings
+from more_server.web.access import ADDRESSES, Limits, Room, Window, WrongKeys
 from tests.web.guarded import Guarded, guarded, refused, streaming
 
 
@@ -72,6 +73,23 @@ def test_limits_forget_keys_that_are_gone(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert len(limits._windows) <= 3
     assert limits._running == {}
     app.http.close()
+
+
+def test_requests_in_all_and_of_an_address() -> None:
+    room, limits = Room(), LimitSettings(requests=3, address_requests=2)
+    for _ in range(3):
+        room.enter("192.0.2.1", limits)
+        room.enter("192.0.2.1", limits)
+        with pytest.raises(Busy, match=r"limits\.address_requests"):
+            room.enter("192.0.2.1", limits)
+        room.enter(None, limits)
+        for address in (None, "192.0.2.2"):
+            with pytest.raises(Unavailable, match=r"limits\.requests"):
+                room.enter(address, limits)
+        room.leave(None)
+        room.leave("192.0.2.1")
+        room.leave("192.0.2.1")
+    assert (room._requests, room._addresses) == (0, {})
 
 
 def test_requests_at_a_time(app: Guarded) -> None:

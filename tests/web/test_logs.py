@@ -1,23 +1,31 @@
 """One line a speech request, whatever becomes of it, and never a word of its text."""
 
+import asyncio
 import io
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractContextManager, redirect_stderr
 
 import httpx
+import numpy as np
 import pytest
 import structlog
 
 from more_server import logs
 from more_server.engine.runner import Runner
+from more_server.report import Reports
+from more_server.speech import Audio, Profile, Utterance, Voice, VoiceLatents
 from tests.web.conftest import Server
 
 SECRET = "Crocodile"
 TEXT = f"The {SECRET} is asleep, and nobody is going to wake it up."
 SPEECH = "/v1/audio/speech"
+FIELDS = {
+    *("request_id", "user_agent", "duration_ms", "text_length", "voice_id", "quality_profile", "first_audio_ms"),
+    *("real_time_factor", "outcome", "door", "model", "language", "seed", "audio_seconds", "guards"),
+}
 
 Start = Callable[..., AbstractContextManager[Server]]
 
@@ -99,6 +107,7 @@ def test_refused_requests(start: Start, log: Log) -> None:
     assert outcomes == ["voice_not_found", "invalid_value", "invalid_value", "413"]
     assert all(line["level"] == "info" for line in log.lines())
     assert all(line["first_audio_ms"] is None for line in log.speech(4))
+    assert all(line.keys() >= FIELDS for line in log.speech(4))  # whatever became of it, for whoever reads by column
 
 
 @pytest.mark.parametrize("after", [0, 60], ids=["before the first byte", "in the middle"])
@@ -169,8 +178,72 @@ def test_http_1_0_is_answered_whole_or_not_at_all(start: Start, log: Log, failin
         assert [line["outcome"] for line in log.speech(2)] == ["ok", "server_error"]
 
 
+async def test_lines_of_a_request_carry_its_id_and_those_of_others_do_not(log: Log) -> None:
+    """What registry, voices and plugins log while they work for a request, on threads and in tasks of its own, too."""
+    logger = structlog.get_logger("somebody")
+
+    async def resolved(utterance: Utterance) -> Utterance:
+        logger.info("resolving")
+        await asyncio.to_thread(logger.info, "on a thread")
+        await asyncio.create_task(asyncio.to_thread(logger.info, "in a task"))
+        return utterance
+
+    async def spoken() -> AsyncGenerator[Audio, None]:
+        logger.info("speaking")
+        yield Audio(np.ones(100, np.float32), 100)
+
+    with Reports().begin("mine", "http") as report:
+        latents = VoiceLatents(np.zeros(0, np.float32), np.zeros(0, np.float32))
+        profile = Profile(name="fast", temperature=1, top_p=1)
+        voice = Voice(id="ann", name="Ann")
+        asked = Utterance(
+            id="mine", segments=(), voice=voice, latents=latents, language="en", profile=profile, speed=1, seed=0
+        )
+        utterance = await report.resolving(resolved(asked))
+        assert utterance is asked
+        async for _ in report.watched(spoken()):
+            logger.info("between")
+    logger.info("after")
+    ids = {str(line["event"]): line.get("request_id") for line in log.lines()}
+    assert ids.pop("speech") == "mine"
+    inside = ("resolving", "on a thread", "in a task", "speaking")
+    assert ids == dict.fromkeys(inside, "mine") | {"between": None, "after": None}
+
+
 def test_addresses_of_webhooks_are_not_told(log: Log) -> None:
     log.configure("json")
     with httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(204))) as client:
         client.post("https://hooks.example/T0/secret")
     assert log.stream.getvalue() == ""
+
+
+def test_requests_for_jobs_are_told_apart_from_the_jobs(start: Start, log: Log) -> None:
+    """One connection; the first request opens all that works on jobs, which goes on for as long as the server does."""
+    with start() as server:
+        log.configure("json")
+        http, mine, yours = server.http(), {"x-request-id": "mine"}, {"x-request-id": "yours"}
+        asked = {"kind": "speech", "input": "Hello."}
+        first = http.post("/v1/jobs", json=asked, headers=mine).raise_for_status().json()["id"]
+        with http.stream("GET", f"/v1/jobs/{first}/events") as events:
+            events.read()
+        second = http.post("/v1/jobs", json=asked | {"input": f"{TEXT} " * 50}, headers=yours).json()["id"]
+        http.post(f"/v1/jobs/{second}/cancel", headers=mine).raise_for_status()
+        http.post(f"/v1/jobs/{second}/resume", headers=yours).raise_for_status()
+        http.post(f"/v1/jobs/{second}/cancel").raise_for_status()
+        http.delete(f"/v1/jobs/{first}", headers=yours).raise_for_status()
+        http.post("/v1/admin/profiles", json={"name": "calm", "base": "fast"}, headers=mine).raise_for_status()
+        record = http.get("/v1/admin/audit").json()["data"][-1]
+    assert (record["action"], record["request_id"]) == ("profiles.create", "mine")
+    told = [(line["event"], line["job"], line.get("request_id")) for line in log.lines() if "job" in line]
+    assert [one for one in told if one[0] in ("job_created", "job_resumed", "job_deleted")] == [
+        ("job_created", first, "mine"),
+        ("job_created", second, "yours"),
+        ("job_resumed", second, "yours"),
+        ("job_deleted", first, "yours"),
+    ]
+    (cancelled, again) = (one[2] for one in told if one[0] == "job_cancelled")
+    assert cancelled == "mine"
+    assert str(again).startswith("req_")
+    theirs = [one for one in told if one[0] in ("job_begins", "job_ended")]
+    assert ("job_begins", first, None) in theirs
+    assert {one[2] for one in theirs} == {None}

@@ -1,15 +1,21 @@
 """Uploads by tus: a real client, real connections that break, a server that is killed, a disk that is full."""
 
+import asyncio
 import base64
 import hashlib
 import io
+import os
 import random
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -18,8 +24,11 @@ from hypothesis import strategies as st
 from tusclient.client import TusClient
 
 from more_server.errors import BadInput
+from more_server.lessons import uploads as uploads_module
+from more_server.lessons.uploads import Uploads
+from more_server.settings import LimitSettings, Settings
 from more_server.web import datasets, resumable
-from tests.web.resuming import BYTES, TUS, UPLOADS, Running, said
+from tests.web.resuming import BYTES, TUS, UPLOADS, Running, application, said
 
 CONTENT = random.Random(3).randbytes(3_000_000)
 
@@ -70,7 +79,9 @@ def test_a_real_client_sends_a_part_and_later_the_rest(server: Running, checked:
     second.upload()
     assert server.data(path).read_bytes() == CONTENT
     found = server.http.get(path).json()
-    assert (found["filename"], found["offset"], found["expires"]) == ("Stimme – 1.flac", len(CONTENT), None)
+    assert (found["filename"], found["offset"]) == ("Stimme – 1.flac", len(CONTENT))
+    ends = server.data(path).stat().st_mtime + 3600 * LimitSettings().upload_hours
+    assert found["expires"] == int(ends)
     assert resumable.metadata(server.http.head(path).headers["upload-metadata"]) == told
     assert found["id"] in [one["id"] for one in server.http.get(UPLOADS).json()["data"]]
     assert server.http.delete(path, headers=TUS).status_code == 204
@@ -96,7 +107,7 @@ def test_what_the_protocol_asks_of_headers(server: Running) -> None:
     assert wanted.items() <= dict(asked.headers).items()
     ended = server.send(path, 5, b"67890")
     assert (ended.status_code, ended.headers["upload-offset"], ended.content) == (204, "10", b"")
-    assert "upload-expires" not in ended.headers
+    assert parsedate_to_datetime(ended.headers["upload-expires"]).timestamp() == server.http.get(path).json()["expires"]
     assert server.data(path).read_bytes() == b"1234567890"
 
 
@@ -234,6 +245,14 @@ def test_a_full_disk_keeps_what_fitted(tmp_path: Path) -> None:
     assert response.status_code == 507, response.text
     assert response.json()["error"]["code"] == "disk_full"
     assert server.offset(path) == 1_500_000
+    # In the first request it is as if nothing had come.
+    before = server.http.get(UPLOADS).json()
+    sent = BYTES | {"upload-length": str(len(CONTENT)), "upload-metadata": said(filename="a.zip")}
+    response = server.http.post(UPLOADS, headers=sent, content=CONTENT)
+    assert response.status_code == 507
+    told = "the disk is full: it had room for 1500000 of the upload's 3000000 bytes; try again once there is more"
+    assert response.json()["error"]["message"] == told
+    assert server.http.get(UPLOADS).json() == before
     server.close()
     server = Running(tmp_path)  # with room
     try:
@@ -241,6 +260,62 @@ def test_a_full_disk_keeps_what_fitted(tmp_path: Path) -> None:
         assert server.data(path).read_bytes() == CONTENT
     finally:
         server.close()
+
+
+async def asked(settings: Settings, path: str, content: bytes) -> None:
+    """A PATCH of all of an upload, as a server hands it to the application."""
+    told = BYTES | {"host": "localhost", "upload-offset": "0", "content-length": str(len(content))}
+    scope = {
+        "type": "http", "method": "PATCH", "path": path, "raw_path": path.encode(), "root_path": "",
+        "query_string": b"", "scheme": "http", "http_version": "1.1", "asgi": {"version": "3.0"},
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
+        "headers": [(name.encode(), value.encode()) for name, value in told.items()],
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    async def send(message: Any) -> None:
+        pass
+
+    await application(settings)(scope, receive, send)
+
+
+@pytest.mark.parametrize("blocking", ["write", "fstat", "fsync"])
+async def test_a_request_that_is_cancelled_writes_to_nothing_that_it_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocking: str
+) -> None:
+    """blocking: what its thread is in when that happens, as it writes, takes the upload's lock, or gives it back."""
+    settings = Settings(data_dir=tmp_path)
+    uploads = Uploads(settings)
+    path = f"{UPLOADS}/{uploads.create('a.wav', 4).id}"
+    (uploads.path(path.rpartition("/")[2]).parent / "unchecked").write_bytes(b"0")  # a server was killed
+    inside, go_on, problems = threading.Event(), threading.Event(), []
+    real = getattr(os, blocking)
+
+    def blocked(descriptor: int, *given: Any) -> Any:
+        inside.set()
+        assert go_on.wait(20)
+        try:
+            return real(descriptor, *given)
+        except OSError as error:
+            problems.append(error)
+            raise
+
+    monkeypatch.setattr(uploads_module, "os", SimpleNamespace(**{**vars(os), blocking: blocked}))
+    request = asyncio.create_task(asked(settings, path, b"RIFF"))
+    assert await asyncio.to_thread(inside.wait, 20)
+    request.cancel()
+    await asyncio.wait({request}, timeout=0.2)
+    assert not request.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert problems == []
+    found = uploads.find(path.rpartition("/")[2])
+    assert found.offset == (0 if blocking == "fstat" else 4)
+    with uploads.opened(found.id, found.offset) as sink:  # nobody holds it
+        sink.write(b"RIFF"[found.offset :])
 
 
 @given(st.dictionaries(st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1), st.text(), max_size=5))

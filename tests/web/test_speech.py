@@ -225,20 +225,6 @@ LONG = {"input": " ".join([TEXT] * 60), "response_format": "pcm"}
 """Forty seconds of work at ten milliseconds a code."""
 
 
-@pytest.mark.parametrize("phase", ["before the first byte", "in the middle"])
-@pytest.mark.usefixtures("slowly")
-def test_a_client_that_leaves_frees_its_slot(start: Start, phase: str) -> None:
-    """With one slot, the next request is answered although those before it were never heard to the end."""
-    with start(slots=1) as server:
-        with server.fresh() as holder, holder.stream("POST", "/v1/audio/speech", json=LONG) as held:
-            chunks = held.iter_raw()
-            next(chunks)
-            if phase == "before the first byte":
-                with pytest.raises(httpx.ReadTimeout), server.fresh() as impatient:
-                    impatient.post("/v1/audio/speech", json=LONG, timeout=0.3)
-        assert server.http().post("/v1/audio/speech", json={"input": "Next."}).status_code == 200
-
-
 @pytest.mark.usefixtures("slowly")
 def test_a_full_queue_answers_429(start: Start) -> None:
     with start(slots=1, queue=0) as server:

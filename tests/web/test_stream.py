@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -86,6 +87,27 @@ def wait_until_free(server: Server) -> None:
     while "xtts_slots_in_use 0.0" not in server.http().get("/metrics").text.splitlines():
         assert time.monotonic() < last
         time.sleep(0.02)
+
+
+def test_a_connection_is_closed_after_a_silence(tmp_path: Path) -> None:
+    """But not while it waits for what the server makes."""
+    settings = nano_settings(tmp_path)
+    limits = msgspec.structs.replace(settings.limits, socket_seconds=1)
+    with running(msgspec.structs.replace(settings, limits=limits)) as server:
+        for begun in (False, True):
+            with talking(server) as client:
+                client.say(f"{FIRST} {REST}")
+                assert kinds(client.until("session.done"))[-2:] == END
+                if begun:
+                    client.send("input.text", text="And")
+                (told,) = client.until("error")
+                assert told["error"]["code"] == "request_timeout"
+                assert "limits.socket_seconds" in told["message"]
+                with pytest.raises(ConnectionClosed) as closed:
+                    client.receive()
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 1008
+        wait_until_free(server)
 
 
 def test_text_in_pieces_is_spoken(client: Client) -> None:

@@ -4,9 +4,8 @@
         made = build(source, out, settings, teller.tell)
         teller.result({"clips": made.clips})
 
-A line is {"progress": {"stage", "done", "total", "about"}}, {"failure": {"status", "code", "message", "param"}} or
-{"result": {…}}. Standard input is never written to: when it closes, whoever attended is gone, and this process ends,
-as politely as by SIGTERM. The other side is more_server/lessons/child.py.
+The lines are more_server/lessons/lines.py's. Standard input is never written to: when it closes, whoever attended is
+gone, and this process ends, as politely as by SIGTERM. The other side is more_server/lessons/child.py.
 """
 
 import os
@@ -20,11 +19,10 @@ from typing import Any, NoReturn
 import msgspec
 
 from more_server.errors import BadInput, MoreError
+from more_server.lessons.lines import POLITE_SECONDS, Failure, Line, Told
 
 MOST_OFTEN_SECONDS = 0.1
-"""Between two words of the same stage: nobody reads faster, and each is a row in a database."""
-POLITE_SECONDS = 4.0
-"""From SIGTERM to SIGKILL, as the server has it: a job that is taken up again waits for this process to be gone."""
+"""Between two words of the same stage: nobody reads faster, and each is a line through a pipe."""
 
 
 class Teller:
@@ -46,19 +44,17 @@ class Teller:
         if stage == self._stage and done < total and now - self._last < MOST_OFTEN_SECONDS:
             return
         self._stage, self._last = stage, now
-        told = {"stage": stage, "done": done, "total": total, "about": None if about is None else dict(about)}
-        self._write({"progress": told})
+        self._write(Line(progress=Told(stage, done, total, None if about is None else dict(about))))
 
     def result(self, result: Mapping[str, Any]) -> None:
         """What came of it, for whoever asked; the last word."""
-        self._write({"result": dict(result)})
+        self._write(Line(result=dict(result)))
 
     def failure(self, error: MoreError) -> None:
         """Why nothing came of it."""
-        told = {"status": error.status, "code": error.code, "message": error.message, "param": error.param}
-        self._write({"failure": told})
+        self._write(Line(failure=Failure(error.status, error.code, error.message, error.param)))
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, line: Line) -> None:
         if self._descriptor is None:
             return
         rest = msgspec.json.encode(line) + b"\n"

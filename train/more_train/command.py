@@ -83,7 +83,7 @@ def finetune(
             _train(folder, dataset, out, made, device, threads, teller)
 
 
-def resume(out: Path, /, *, device: str = "auto", threads: int = 0) -> None:
+def resume(out: Path, /, *, device: str = "auto") -> None:
     """Go on with a training that was ended, with its own recipe, model and dataset.
 
     Parameters
@@ -92,8 +92,6 @@ def resume(out: Path, /, *, device: str = "auto", threads: int = 0) -> None:
         Folder of the run.
     device
         auto, cpu, cuda, cuda:1 …
-    threads
-        CPU threads; 0: as many as there are cores.
     """
     from more_train.finetune import KIND
     from more_train.run import read_run
@@ -102,7 +100,7 @@ def resume(out: Path, /, *, device: str = "auto", threads: int = 0) -> None:
     if there.kind != KIND:
         raise BadInput(f"{out} is a run of the recipe {there.kind}: go on with python -m more_train {there.kind}")
     model, dataset = (Path(there.inputs[name].path) for name in ("model", "dataset"))
-    _train(model, dataset, out, there.as_recipe(FineTune), device, threads, Teller(None))
+    _train(model, dataset, out, there.as_recipe(FineTune), device, 0, Teller(None))
 
 
 def _model_folder(model: str) -> Path:

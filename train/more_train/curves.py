@@ -62,6 +62,11 @@ class Curves:
         """Few points of each curve."""
         return {"train": thinned(self._losses("train"), TOLD), "held_out": thinned(self._losses("held_out"), TOLD)}
 
+    def best_step(self) -> int | None:
+        """The first step with the least held-out loss; None where there is none."""
+        losses = self._losses("held_out")
+        return min(losses, key=lambda point: point[1])[0] if losses else None
+
     def _losses(self, kind: str) -> list[Point]:
         found = [(line.step, line.values.get("loss")) for line in self._lines if line.kind == kind]
         return [(step, loss) for step, loss in found if loss is not None]

@@ -23,8 +23,7 @@ from more_server.speech import Samples
 from more_server.xtts import torchaudio_shim
 from more_server.xtts.config import XttsConfig
 from more_train import rates
-from more_train.inputs import DVAE_FILE as FILE
-from more_train.inputs import dvae_of
+from more_train.inputs import DVAE_FILE, dvae_of
 
 FRAMES_PER_CODE = 4
 STRIDE = 2
@@ -154,6 +153,6 @@ class CodeCache:
 def stamp(folder: Path) -> str:
     """What the codes of a clip depend on beside the clip: the DVAE and the statistics of the mel."""
     state = hashlib.sha256()
-    for name in (FILE, "config.json"):
+    for name in (DVAE_FILE, "config.json"):
         state.update(hashlib.sha256((folder / name).read_bytes()).digest())
     return state.hexdigest()

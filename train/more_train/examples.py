@@ -11,12 +11,11 @@ import numpy as np
 from more_server.audio.read import read
 from more_server.errors import BadInput
 from more_server.speech import Samples
-from more_server.text import normalise, split
 from more_server.xtts.config import XttsConfig
 from more_server.xtts.tokenizer import Tokenizer
 from more_train import rates
 from more_train.dvae import CodeCache, Codes, Dvae
-from more_train.inputs import Limits, unfit
+from more_train.inputs import Limits, learnable
 from more_train.processes import Processes
 
 MOST_BYTES, MOST_SECONDS = 100 * 1024 * 1024, 600.0
@@ -64,18 +63,6 @@ class Examples:
         return sum(example.samples for example in self.train) / rates.MEL
 
 
-def tokens_of(text: str, language: str, config: XttsConfig, tokenizer: Tokenizer) -> tuple[int, ...] | None:
-    """Tokens of a text as serving makes them (speak.py); None where it is not spoken in one breath."""
-    spoken = normalise(text, language)
-    pieces = split(
-        spoken,
-        language,
-        count_tokens=lambda piece: tokenizer.count(piece, language),
-        max_tokens=config.max_segment_tokens,
-    )
-    return tokenizer.encode(pieces[0].text, language) if len(pieces) == 1 else None
-
-
 def read_clip(path: Path, content: bytes | None = None) -> Samples:
     """A clip at the rate of mels. Raises BadInput naming the file."""
     try:
@@ -102,29 +89,26 @@ class Preparer:
 
     def prepare(self, clips: Sequence[Any], group: Processes, report: Report) -> Examples:
         """Examples of the dataset's clips; each process makes the codes of its share first."""
-        mine = clips[group.rank :: group.size]
-        for done, clip in enumerate(mine):
+        found = [(clip, learnable(clip, self._config, self._limits, self._tokenizer)) for clip in clips]
+        mine = found[group.rank :: group.size]
+        for done, (clip, tokens) in enumerate(mine):
             report("making codes of the audio", done, len(mine))
-            if unfit(clip, self._config, self._limits) is None:
+            if not isinstance(tokens, str):
                 self._coded(self._folder / clip.file)
         group.wait()
         made: dict[str, list[Example]] = {"train": [], "held_out": []}
         left_out: Counter[str] = Counter()
-        for clip in clips:
-            found = self._example(clip)
-            if isinstance(found, str):
-                left_out[found] += 1
+        for clip, tokens in found:
+            example = tokens if isinstance(tokens, str) else self._example(clip, tokens)
+            if isinstance(example, str):
+                left_out[example] += 1
             else:
-                made[clip.split].append(found)
+                made[clip.split].append(example)
         report("making codes of the audio", len(mine), len(mine))
         return Examples(tuple(made["train"]), tuple(made["held_out"]), dict(left_out))
 
-    def _example(self, clip: Any) -> Example | str:
-        if (reason := unfit(clip, self._config, self._limits)) is not None:
-            return reason
-        tokens = tokens_of(clip.text, clip.language, self._config, self._tokenizer)
-        if tokens is None or len(tokens) < 2 or len(tokens) > self._config.gpt.max_text_tokens:
-            return "text too long for one segment, or nothing to speak"
+    def _example(self, clip: Any, tokens: tuple[int, ...]) -> Example | str:
+        """Or why it cannot be learnt."""
         path = self._folder / clip.file
         samples, codes = self._coded(path)
         if len(codes) > self._limits.most_codes:

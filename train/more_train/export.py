@@ -23,14 +23,13 @@ from more_server.xtts.config import XttsConfig, read_config
 from more_server.xtts.layout import Progress, brief, check_shapes, expected_shapes
 from more_server.xtts.vocabulary import check_vocabulary
 from more_train.attended import attended as attending
+from more_train.inputs import GPT
 
 if TYPE_CHECKING:
     import httpx
     from rich.console import Console
     from torch import Tensor
 
-GPT = "gpt."
-"""Names of what fine-tuning changes, the conditioning included; the decoder and the speaker encoder stay frozen."""
 ALWAYS_FP32 = frozenset({"mel_stats"})
 """Eighty numbers by which every mel is divided: rounding them saves nothing."""
 BYTES_OF = {"fp16": 2, "fp32": 4}
@@ -362,7 +361,6 @@ def export(
         trained = trained_by(run)
         trained = msgspec.structs.replace(trained, origin=msgspec.structs.replace(trained.origin, job=job))
         info = export_model(settings, model_id, trained, dtype=dtype, on_progress=teller.tell)
-        teller.result({"model": info.id, "size_bytes": info.size_bytes, "parameters": info.parameters})
         if not teller.is_heard:
             _told(info, told, switch, key)
 

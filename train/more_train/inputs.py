@@ -14,9 +14,10 @@ import msgspec
 
 from more_server.errors import BadInput, ModelError
 from more_server.models import check_model
-from more_server.text import LANGUAGES
+from more_server.text import LANGUAGES, normalise, split
 from more_server.xtts.config import XttsConfig
 from more_server.xtts.layout import expected_shapes
+from more_server.xtts.tokenizer import Tokenizer
 from more_train import rates
 from more_train.dataset.format import read_dataset
 from more_train.recipe import FineTune
@@ -60,11 +61,11 @@ def check_inputs(model: Path, dataset: Path, recipe: FineTune) -> Checked:
         raise BadInput(error.message, param="model") from error
     try:
         _, clips = read_dataset(dataset)
-        limits = limits_of(recipe, config)
-        reasons = [(clip, unfit(clip, config, limits)) for clip in clips]
-        fit = [clip for clip, reason in reasons if reason is None]
+        limits, tokenizer = limits_of(recipe, config), Tokenizer(model / "vocab.json")
+        found = [(clip, learnable(clip, config, limits, tokenizer)) for clip in clips]
+        fit = [clip for clip, tokens in found if not isinstance(tokens, str)]
         train = [clip for clip in fit if clip.split == "train"]
-        left_out = Counter(reason for _, reason in reasons if reason is not None)
+        left_out = Counter(reason for _, reason in found if isinstance(reason, str))
         check_enough(len(train), len(fit) - len(train), left_out, recipe, dataset)
     except BadInput as error:
         raise BadInput(error.message, param=error.param or "dataset") from error
@@ -106,8 +107,8 @@ def limits_of(recipe: FineTune, config: XttsConfig) -> Limits:
     return Limits(recipe.shortest_seconds, recipe.longest_seconds, config.gpt.max_mel_tokens - 3)
 
 
-def unfit(clip: Any, config: XttsConfig, limits: Limits) -> str | None:
-    """Why a clip cannot be learnt, as far as that is known without its audio."""
+def learnable(clip: Any, config: XttsConfig, limits: Limits, tokenizer: Tokenizer) -> tuple[int, ...] | str:
+    """The tokens of a clip's text, or why it cannot be learnt, as far as that is known without its audio."""
     if clip.seconds < limits.shortest_seconds:
         return f"shorter than {limits.shortest_seconds:g} s"
     longest = min(limits.longest_seconds, limits.most_codes * config.seconds_per_code)
@@ -115,21 +116,36 @@ def unfit(clip: Any, config: XttsConfig, limits: Limits) -> str | None:
         return f"longer than {longest:.1f} s"
     if clip.language not in config.languages or clip.language not in LANGUAGES:
         return f"language {clip.language} is not the model's"
-    return None
+    tokens = tokens_of(clip.text, clip.language, config, tokenizer)
+    if tokens is None or len(tokens) < 2 or len(tokens) > config.gpt.max_text_tokens:
+        return "text too long for one segment, or nothing to speak"
+    return tokens
+
+
+def tokens_of(text: str, language: str, config: XttsConfig, tokenizer: Tokenizer) -> tuple[int, ...] | None:
+    """Tokens of a text as serving makes them (speak.py); None where it is not spoken in one breath."""
+    spoken = normalise(text, language)
+    pieces = split(
+        spoken,
+        language,
+        count_tokens=lambda piece: tokenizer.count(piece, language),
+        max_tokens=config.max_segment_tokens,
+    )
+    return tokenizer.encode(pieces[0].text, language) if len(pieces) == 1 else None
 
 
 def check_enough(train: int, held_out: int, left_out: Mapping[str, int], recipe: FineTune, dataset: Path) -> None:
     """Raises BadInput where there is too little to learn from, or nothing to judge by."""
     told = "; ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
-    why = f" Left out: {told}." if told else ""
+    why, name = f" Left out: {told}." if told else "", dataset.absolute().name
     if train < recipe.batch_size:
         raise BadInput(
-            f"{dataset} has {train} clips to train on, batch_size is {recipe.batch_size}.{why} "
+            f"{name} has {train} clips to train on, batch_size is {recipe.batch_size}.{why} "
             "Record more, or lower batch_size; a voice takes ten minutes at least"
         )
     if not held_out:
         raise BadInput(
-            f"{dataset} has no clip held out, so that nobody would know when to stop.{why} "
+            f"{name} has no clip held out, so that nobody would know when to stop.{why} "
             "Build it anew from more recordings"
         )
 

@@ -23,7 +23,6 @@ The folder, of which every file appears whole or not at all:
 Only one process writes a folder: of several that train together, the first.
 """
 
-import errno
 import signal
 import threading
 import time
@@ -37,7 +36,7 @@ import msgspec
 import structlog
 
 from more_server.errors import BadInput, StorageError
-from more_server.files import keep_file, locked, remove_folder, staged_folder, sweep, write_file
+from more_server.files import NO_ROOM, keep_file, locked, remove_folder, staged_folder, sweep, write_file
 from more_train.checkpoint import Checkpoint, Damaged, Summary, read, read_summary, write
 
 RECIPE, PROGRESS, CHECKPOINTS, SAMPLES, EVENTS = "recipe.json", "progress.jsonl", "checkpoints", "samples", "events"
@@ -247,7 +246,7 @@ class Run:
             write_it()
         except (StorageError, OSError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
-            if not isinstance(cause, OSError) or cause.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not isinstance(cause, OSError) or cause.errno not in NO_ROOM:
                 raise
             found = checkpoints(self.folder)
             kept = f"the checkpoint of step {found[-1][1].step} is whole" if found else "there is no checkpoint yet"

@@ -17,6 +17,7 @@ from torch import Tensor
 from more_server.audio.encode import encode_file
 from more_server.audio.read import resample, trim_silence
 from more_server.engine.engine import Engine
+from more_server.lessons.outcome import SENTENCES
 from more_server.settings import EngineSettings
 from more_server.speech import Profile, Samples, Segment, Utterance, Voice
 from more_server.text import normalise, split
@@ -70,7 +71,7 @@ def speak(
     for number, samples in enumerate(spoken, start=1):
         (folder / f"{number}.wav").write_bytes(encode_file(samples, rates.STORED, "wav"))
     lines = [f"{number}.wav\t{sentence.text}\n" for number, sentence in enumerate(sentences, start=1)]
-    (folder / "sentences.txt").write_text("".join(lines), "utf-8")
+    (folder / SENTENCES).write_text("".join(lines), "utf-8")
     return spoken
 
 

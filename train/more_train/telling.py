@@ -52,7 +52,7 @@ class Telling:
         self._curves.take(line)
         values = line.values
         if line.kind == "held_out":
-            self._about["held_out"] = values["loss"]
+            self._about |= {"held_out": values["loss"], "best_step": self._curves.best_step()}
         elif line.kind == "train":
             self._about |= {"loss": values["loss"], "learning_rate": values["rate"], "epoch": values["epoch"]}
         elif line.text.startswith("ended"):

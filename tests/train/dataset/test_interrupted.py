@@ -8,7 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from more_train.dataset import clip, store
@@ -136,10 +136,10 @@ def test_no_room_to_unpack_is_told_too(source: Path, tmp_path: Path, monkeypatch
         for path in source.rglob("*.*"):
             archive.write(path, path.relative_to(source))
 
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(**_: Any) -> IO[bytes]:
+        return Path("/dev/full").open("w+b", buffering=0)
 
-    monkeypatch.setattr("more_server.lessons.archive.unpack", full)
+    monkeypatch.setattr("more_train.dataset.sources.tempfile.TemporaryFile", full)
     with pytest.raises(StorageError, match="No space left on device"):
         made(tmp_path / "a.zip", tmp_path / "out")
 

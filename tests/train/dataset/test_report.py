@@ -141,7 +141,7 @@ def test_the_command_says_what_was_made(out: Path, tmp_path: Path, capsys: pytes
 def test_the_commands_defaults_are_those_of_the_settings():
     settings = DatasetSettings(language="en")
     defaults = command.__kwdefaults__
-    others = ("whisper", "attended")  # a folder, and how it runs
+    others = ("whisper", "attended", "check")  # a folder, and how it runs
     assert {name: value for name, value in defaults.items() if name not in others} == {
         name: getattr(settings, name) for name in defaults if name not in others
     }

@@ -15,7 +15,7 @@ from more_train.evaluate.speaking import Said, Spoken
 
 from more_server.audio.encode import encode_file
 from more_server.audio.read import resample
-from more_server.engine.engine import EngineState
+from more_server.engine.state import EngineState
 from more_server.speech import Audio
 
 SPEAKERS = ("adam", "beth")

@@ -1,18 +1,24 @@
 """Models judged by the command, from sentences to the page; what it is given may be wrong."""
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import structlog
+from more_train.attended import Teller
+from more_train.evaluate import command
 from more_train.evaluate.command import evaluate
 from more_train.evaluate.report import Report, read_report, told
 from more_train.export import trained_by
 
 from more_server.audio.encode import encode_file
 from more_server.errors import BadInput, ModelError, StorageError, VoiceNotFound
+from more_server.lessons.lines import LISTENED, SPEAKS, Line
 from more_server.models import check_model
 from more_server.settings import EngineSettings, Settings
 from more_server.testing import tiny_xtts
@@ -102,11 +108,14 @@ def test_two_models_say_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert again.sentences == nano.sentences  # the same seeds: the same speech, whatever else is judged
 
 
-def test_held_out_recordings(tmp_path: Path) -> None:
+def test_held_out_recordings(tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = write_dataset(tmp_path / "readings", SENTENCES[:3], silent=SENTENCES[2])
-    evaluate("nano", dataset=dataset, out=tmp_path / "out")
+    elsewhere = msgspec.structs.replace(settings, engine=EngineSettings(device="cuda:9", threads=1))
+    monkeypatch.setattr(command, "load", lambda: elsewhere)
+    evaluate("nano", dataset=dataset, out=tmp_path / "out", device="cpu")
     report = judged(tmp_path / "out")
     (model,) = report.models
+    assert model.device == "cpu"
     assert (report.material.name, report.material.kind) == ("readings", "dataset")
     assert report.material.voices == ("speaker-adam", "speaker-beth")
     assert [reason[:3] for reason in report.material.left_out] == ["002"]
@@ -139,6 +148,23 @@ def test_a_run_is_judged_by_its_best_weights(tmp_path: Path) -> None:
     assert (report.models[0].id, report.models[0].step) == ("run-my-run", 10)
     evaluation = trained_by(run).origin.evaluation
     assert (evaluation["sentences"], evaluation["held_out_loss"]) == (2, 3.0)
+
+
+def test_for_a_server_nothing_is_written_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path / "run", tiny_base(tmp_path))
+    asked = sentences(tmp_path, *SENTENCES[:2])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with (tmp_path / "told").open("wb") as told_to:
+        monkeypatch.setattr(command, "attending", lambda attended: nullcontext(Teller(told_to.fileno())))
+        evaluate("run", sentences=asked, attended=True)
+    judged(tmp_path / "run" / "evaluation")
+    assert {path.name for path in (tmp_path / "run" / "evaluation").iterdir()} == {"report.html", "report.json"}
+    lines = [msgspec.json.decode(line, type=Line) for line in (tmp_path / "told").read_bytes().splitlines()]
+    stages = list(dict.fromkeys(line.progress.stage for line in lines if line.progress))
+    assert stages == [f"run-run {SPEAKS}", f"run-run {LISTENED}"]
+    assert lines[-1].result
+    assert lines[-1].result["verdicts"]
 
 
 def tiny_base(folder: Path) -> Path:

@@ -10,7 +10,8 @@ import torch
 from more_train.batches import FIXED, Plan, References, ahead, as_row
 from more_train.dataset.format import read_dataset
 from more_train.dvae import CodeCache, load_dvae, stamp
-from more_train.examples import Example, Examples, Limits, Preparer, Recordings, tokens_of
+from more_train.examples import Example, Examples, Preparer, Recordings
+from more_train.inputs import Limits, tokens_of
 from more_train.processes import Processes
 
 from more_server.errors import BadInput, ModelError, StorageError

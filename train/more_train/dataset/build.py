@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from more_server.audio.encode import encode_file
-from more_server.audio.read import CONTAINERS, decode
+from more_server.audio.read import decode
 from more_server.errors import BadInput, StorageError
 from more_server.files import locked
 from more_server.text import LANGUAGES, LanguageDetector
@@ -92,12 +92,14 @@ class _Build:
     def _tasks(self) -> list[Task]:
         """Recordings to cut, in order. Raises BadInput where there are none."""
         told = read_metadata(self._source, self._store.scratch)
+        if told is None:
+            self._source.check()
         named = told.named if told else frozenset()
         others = {e.name for e in self._source.entries.values() if e.is_recording and e.name not in named}
         self._refused = [*self._source.refused, *(told.refused if told else ())]
         self._labels = {row.entry.name: row for row in told.labelled} if told else {}
         if told is None or (self._settings.whisper and others):
-            self._need_whisper(len(others))
+            self._whisper = Whisper(Path(self._settings.whisper), self._settings.language)
         else:
             why = "metadata.csv does not name it, and no Whisper model writes its text (whisper)"
             self._refused += [Refused(source=name, reasons=("unnamed",), why=why) for name in sorted(others)]
@@ -105,21 +107,6 @@ class _Build:
         chosen = self._labels.keys() | others
         entries = (entry for entry in self._source.entries.values() if entry.name in chosen)
         return [Task(entry, is_clip=entry.name in self._labels) for entry in entries]
-
-    def _need_whisper(self, recordings: int) -> None:
-        if not recordings:
-            others = "; ".join(f"{row.source}: {row.why}" for row in self._refused[:3])
-            raise BadInput(
-                f"there is no recording in {self._source.path}; put {CONTAINERS} there{': ' if others else ''}{others}",
-                param="source",
-            )
-        if not self._settings.whisper:
-            raise BadInput(
-                f"{self._source.path} has no metadata.csv, so its texts are not known: write one with lines like "
-                "`wavs/0001.wav|What is said.`, or name the folder of a Whisper model (whisper)",
-                param="source",
-            )
-        self._whisper = Whisper(Path(self._settings.whisper), self._settings.language)
 
     def _stamp(self, tasks: Sequence[Task]) -> str:
         """Of everything that the dataset depends on."""
@@ -254,6 +241,6 @@ class _Build:
         first = "".join(f"; {row.source}: {row.why}" for row in refused[:3])
         return BadInput(
             f"{told.dataset.clips} clips of {self._source.path} can be used, and a dataset needs {FEWEST_CLIPS}. "
-            f"Refused: {counted}{first}. {self._store.out / PAGE} tells of each",
+            f"Refused: {counted}{first}. {PAGE} tells of each",
             param="source",
         )

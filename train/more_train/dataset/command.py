@@ -1,6 +1,6 @@
 """`dataset`: recordings become a dataset, with bars while it takes and a few words at the end."""
 
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ def dataset(
     least_signal_to_noise: float = 15.0,
     most_clipped: float = 0.001,
     workers: int = 0,
+    check: bool = False,
     attended: bool = False,
 ) -> None:
     """Make a dataset of recordings; interrupted, the same command goes on.
@@ -62,30 +63,47 @@ def dataset(
         Share of clipped samples; clips above it are refused.
     workers
         Recordings cut at a time; 0: as many as there are cores.
+    check
+        Look at the options and at what the source holds, by name, and end.
     attended
         For programs: JSON lines instead of bars, and the end of it when standard input closes.
     """
     with attending(attended) as teller:
-        # Here, as importing it takes half a second.
-        from more_train.dataset.settings import DatasetSettings
+        from more_train.dataset.settings import DatasetSettings  # which takes half a second
 
-        settings = DatasetSettings(
+        act = _check if check else _tell if teller.is_heard else _show
+        act(source, out, DatasetSettings(
             language=language, name=name, speaker=speaker, whisper=str(whisper or ""), most_clipped=most_clipped,
             shortest_seconds=shortest_seconds, preferred_seconds=preferred_seconds, longest_seconds=longest_seconds,
             least_signal_to_noise=least_signal_to_noise, workers=workers,
-        )  # fmt: skip
-        make = partial(_tell, teller) if teller.is_heard else _show
-        make(source, out, settings)
+        ), teller)  # fmt: skip
 
 
-def _tell(teller: Teller, source: Path, out: Path, settings: "DatasetSettings") -> None:
+def _check(source: Path, _out: Path, settings: "DatasetSettings", teller: Teller) -> None:
+    from more_train.dataset.sources import open_source
+    from more_train.dataset.transcribe import Whisper
+
+    settings = settings.checked()
+    if settings.whisper:
+        Whisper(Path(settings.whisper), settings.language)
+    with closing(open_source(source, settings)) as listed:
+        listed.check()
+        recordings = sum(entry.is_recording for entry in listed.entries.values())
+    teller.result({"language": settings.language, "recordings": recordings})
+    if not teller.is_heard:
+        Console(highlight=False, markup=False).print(
+            f"{recordings} recordings in {source}; {len(listed.refused)} files cannot be taken"
+        )
+
+
+def _tell(source: Path, out: Path, settings: "DatasetSettings", teller: Teller) -> None:
     from more_train.dataset.build import build
 
     made = build(source, out, settings, teller.tell)
     teller.result({"clips": made.clips, "seconds": made.seconds, "held_out": made.held_out})
 
 
-def _show(source: Path, out: Path, settings: "DatasetSettings") -> None:
+def _show(source: Path, out: Path, settings: "DatasetSettings", _teller: Teller) -> None:
     from more_train.dataset.build import build
 
     # Without markup: names come from files, and their brackets are theirs.

@@ -14,36 +14,25 @@ from typing import Literal
 import msgspec
 
 from more_server.errors import BadInput
+from more_server.lessons import datasets
 from more_train.dataset.settings import DatasetSettings
 
 VERSION = 1
 SAMPLE_RATE = 24_000
-DATASET, CLIPS, REFUSED = "dataset.json", "clips.jsonl", "refused.jsonl"
-REPORT, PAGE = "report.json", "report.html"
+DATASET, REPORT, PAGE = datasets.ABOUT, datasets.REPORT, datasets.PAGE
+CLIPS, REFUSED = "clips.jsonl", "refused.jsonl"
 CLIP_FOLDER, WORK = "clips", ".work"
 
 Split = Literal["train", "held_out"]
 
 
-class Dataset(msgspec.Struct, frozen=True, kw_only=True):
-    """What a folder holds."""
+class Dataset(datasets.Dataset, frozen=True, kw_only=True):
+    """What a folder holds, with what the server does not ask for."""
 
     version: int
     """Of this format."""
-    name: str
-    """What it is called."""
-    language: str
-    """One of XTTS's languages."""
     sample_rate: int = SAMPLE_RATE
     """Hertz of every clip."""
-    speakers: tuple[str, ...]
-    """Their folders below clips/, in order."""
-    clips: int
-    """How many there are."""
-    seconds: float
-    """Of all clips."""
-    held_out: int
-    """Clips that no training may see."""
     source: str
     """Folder or archive it was made of."""
     settings: DatasetSettings
@@ -100,23 +89,23 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_dataset(folder: Path) -> tuple[Dataset, tuple[Clip, ...]]:
     """The dataset in a folder and its clips. Raises BadInput saying what is missing or damaged."""
+    name = folder.absolute().name
     try:
         dataset = msgspec.json.decode((folder / DATASET).read_bytes(), type=Dataset)
         lines = (folder / CLIPS).read_bytes().splitlines()
         clips = tuple(msgspec.json.decode(line, type=Clip) for line in lines)
     except FileNotFoundError as error:
         raise BadInput(
-            f"{folder} is no dataset: there is no {Path(error.filename).name}; `python -m more_train dataset` makes "
+            f"{name} is no dataset: there is no {Path(error.filename).name}; `python -m more_train dataset` makes "
             "one, and goes on where it was interrupted"
         ) from error
     except (OSError, ValueError) as error:
-        raise BadInput(f"the dataset {folder} cannot be read: {error}; build it again") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BadInput(f"the dataset {name} cannot be read: {reason}; build it again") from error
     if dataset.version != VERSION:
-        raise BadInput(
-            f"the dataset {folder} has version {dataset.version}; only {VERSION} can be read: build it again"
-        )
+        raise BadInput(f"the dataset {name} has version {dataset.version}; only {VERSION} can be read: build it again")
     if len(clips) != dataset.clips:
         raise BadInput(
-            f"the dataset {folder} is damaged: {CLIPS} has {len(clips)} clips and not {dataset.clips}; build it again"
+            f"the dataset {name} is damaged: {CLIPS} has {len(clips)} clips and not {dataset.clips}; build it again"
         )
     return dataset, clips

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
+from more_server.lessons import datasets
 from more_train.dataset.format import Clip, Dataset, Refused
 from more_train.dataset.judge import Candidate
 
@@ -58,23 +59,11 @@ class SpeakerReport(msgspec.Struct, frozen=True):
     """Of these clips."""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a dataset was made of and what became of it."""
+class Report(datasets.Report, frozen=True, kw_only=True):
+    """What a dataset was made of and what became of it, with what the server does not ask for."""
 
     dataset: Dataset
     """As in dataset.json."""
-    recordings: int
-    """Files that were read."""
-    recorded_seconds: float
-    """Of all recordings."""
-    speech_seconds: float
-    """Of it, speech."""
-    refused_clips: int
-    """Clips that are not in the dataset."""
-    refused_seconds: float
-    """Of these clips."""
-    refused: dict[str, int]
-    """Clips, recordings and lines that are not in it, by reason; each may have several."""
     speakers: tuple[SpeakerReport, ...]
     """In order."""
     ignored: int
@@ -85,8 +74,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Clips more than 3 LU softer than asked for, as their peaks allow no more."""
     bars: dict[str, Bars]
     """`seconds`, `characters_per_second`, `signal_to_noise` in dB, `loudness` in LUFS and `bandwidth` in kHz."""
-    advice: tuple[str, ...]
-    """What would make the dataset better; empty: nothing was found."""
 
 
 def make(

@@ -7,7 +7,6 @@ import msgspec
 from msgspec import Meta
 
 from more_server.errors import BadInput, allowed, shown
-from more_server.lessons.recordings import MOST_FILES
 from more_server.text import LANGUAGES, resolve_language
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -47,7 +46,7 @@ class DatasetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Robust standard deviations between a clip's pace and its speaker's: beyond them the text is another clip's."""
     least_confidence: Annotated[float, Meta(le=0)] = -1.0
     """Mean log-probability of Whisper's words; below its own bound of -1 they are guesses."""
-    most_files: Annotated[int, Meta(gt=0)] = MOST_FILES
+    most_files: Annotated[int, Meta(gt=0)] = 500_000
     """Files of a source: what a person collects has fewer, and each takes 1 kB of memory."""
     most_file_bytes: Annotated[int, Meta(gt=0)] = 4_294_967_296
     """Bytes of one recording, 4 GiB: a WAV cannot be larger, and one out of an archive needs as much room on disk."""

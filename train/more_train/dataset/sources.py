@@ -10,21 +10,25 @@ import unicodedata
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 import msgspec
 
+from more_server import archive
 from more_server.audio.read import CONTAINERS
 from more_server.errors import BadInput, TooLarge
-from more_server.lessons import archive
-from more_server.lessons.recordings import is_recording, is_strewn
+from more_server.lessons.recordings import is_metadata, is_recording, is_strewn
 from more_server.voicebank.details import HIDDEN
 from more_train.dataset.format import Refused
 from more_train.dataset.settings import DatasetSettings
 
 FOREIGN = frozenset((".wma", ".amr", ".ape", ".ac3", ".dts", ".wv", ".ra", ".rm", ".mid", ".midi", ".dsf", ".tta"))
 """Audio too, which nothing here decodes: worth a word where a text file is not."""
+MOST_RATIO, SMALL_BYTES = 200, 50_000_000
+"""Bytes out of an archive for a byte in it. Half an hour of digital silence shrinks by 1000, so what is small may."""
+MOST_REASONS = 3
 
 
 class Unread(BadInput):
@@ -72,6 +76,20 @@ class Source(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the source."""
+
+    def check(self) -> None:
+        """Raises BadInput where there is no recording, or nothing will tell what they say."""
+        names = self.entries.keys()
+        if not any(map(is_recording, names)):
+            others = "; ".join(f"{row.source}: {row.why}" for row in self.refused[:MOST_REASONS])
+            told = f": {others}" if others else ""
+            raise BadInput(f"there is no recording in {self.path}; put {CONTAINERS} there{told}", param="source")
+        if not self._settings.whisper and not any(map(is_metadata, names)):
+            raise BadInput(
+                f"{self.path} has no metadata.csv, so its texts are not known: write one with lines like "
+                "`wavs/0001.wav|What is said.`, or name a Whisper model (whisper)",
+                param="source",
+            )
 
     def find(self, name: str) -> Entry | None:
         """The entry of this name, however its accents are written."""
@@ -166,23 +184,23 @@ class _Archive(Source):
     def __init__(self, path: Path, settings: DatasetSettings) -> None:
         super().__init__(path, settings)
         self._infos: dict[str, zipfile.ZipInfo] = {}
-        self._archive = archive.opened(path, settings.most_files)
-        declared = 0
-        for info in self._archive.infolist():
-            declared += info.file_size
-            self._take(info)
-        if declared > settings.most_bytes:
-            raise TooLarge(
-                f"{path.name} says that it unpacks to {declared} bytes; at most {settings.most_bytes} are allowed "
-                "(most_bytes)",
-                param="source",
-            )
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(path.open("rb"))
+            except OSError as error:
+                raise BadInput(f"{path} cannot be read: {error.strerror or error}", param="source") from error
+            self._archive = archive.opened(file, path.name, settings.most_files, "source")
+            for info in self._archive.infolist():
+                self._take(info)
+            self._check_size(sum(info.file_size for info in self._archive.infolist()))
+            self._opened = stack.pop_all()
 
     def open(self, entry: Entry, scratch: Path) -> IO[bytes]:
         # Unpacked, as FFmpeg jumps to and fro, for which zipfile would unpack from the start each time.
         file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - the caller closes it
         try:
-            archive.unpack(self._archive, self._infos[entry.name], file)
+            for piece in archive.pieces(self._archive, self._infos[entry.name]):
+                file.write(piece)
             file.seek(0)
         except BaseException:
             file.close()
@@ -190,15 +208,25 @@ class _Archive(Source):
         return file
 
     def close(self) -> None:
-        self._archive.close()
+        self._opened.close()
+
+    def _check_size(self, declared: int) -> None:
+        if declared > (most := self._settings.most_bytes):
+            raise TooLarge(
+                f"{self.path.name} says that it unpacks to {declared} bytes; at most {most} are allowed (most_bytes)",
+                param="source",
+            )
 
     def _take(self, info: zipfile.ZipInfo) -> None:
         name = printable(archive.name_of(info))
         parts = name.removesuffix("/").split("/")
         if any(is_strewn(part) and part != ".." for part in parts):
             return
-        if problem := archive.problem(info, name):
+        if problem := archive.problem(info):
             self._refuse(name, *problem)
+        elif info.file_size > max(SMALL_BYTES, MOST_RATIO * info.compress_size):
+            why = f"{info.compress_size} bytes that unpack to {info.file_size} are no recording"
+            self._refuse(name, "large", why)
         elif not name.endswith("/"):
             self._infos.setdefault(name, info)
             self._add(Entry(name, f"{info.file_size}-{info.CRC:08x}", info.file_size))

@@ -1,6 +1,5 @@
 """`evaluate`: a model, or two side by side, judged on sentences; a report for programs, a page for people."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,6 +37,7 @@ def evaluate(
     quality: str = "balanced",
     count: int = 100,
     seed: int = 507,
+    device: str = "",
     threads: int = 0,
     attended: bool = False,
 ) -> None:
@@ -49,8 +49,7 @@ def evaluate(
         Folder of a model in the serving format, an id of `more-server models list`, or the folder of a fine-tuning,
         whose best weights are judged.
     dataset
-        A dataset's folder: its held-out recordings are the sentences, and what the speech is compared with. That of
-        the fine-tuning, where one is judged and no sentences are named.
+        A dataset's folder: its held-out recordings are said, and compared with; without one a fine-tuning's own.
     sentences
         Without a dataset: a file of sentences, one a line, instead of the built-in hundred English ones. They are
         compared with readings by espeak-ng.
@@ -71,6 +70,8 @@ def evaluate(
         Sentences at most.
     seed
         Of the first sentence; each further one has the next.
+    device
+        auto, cpu, cuda, cuda:1 …; as the settings say unless given.
     threads
         CPU threads of the model; 0: as the settings say.
     attended
@@ -81,7 +82,7 @@ def evaluate(
     name = whisper.resolve().name if whisper else ""
     wanted = Wanted(voices=voice, language=language, quality=quality, count=count, seed=seed, recogniser=name)
     with attending(attended) as teller:
-        _evaluate(model, against, dataset, sentences, wanted, whisper, out, threads, teller)
+        _evaluate(model, against, dataset, sentences, wanted, whisper, out, device, threads, teller)
 
 
 def _evaluate(
@@ -92,6 +93,7 @@ def _evaluate(
     wanted: "Wanted",
     whisper: Path | None,
     out: Path | None,
+    device: str,
     threads: int,
     teller: Teller,
 ) -> None:
@@ -112,16 +114,23 @@ def _evaluate(
         out = out or Path(model) / EVALUATION
         dataset = dataset_of(Path(model)) if dataset is None and sentences is None else dataset
     out = out or Path(EVALUATION)
-    engine = msgspec.structs.replace(settings.engine, threads=threads or settings.engine.threads)
+    engine = msgspec.structs.replace(
+        settings.engine, device=device or settings.engine.device, threads=threads or settings.engine.threads
+    )
+    scratch = None
     if teller.is_heard:  # a server writes nothing outside its data directory
         out.mkdir(parents=True, exist_ok=True)
-        tempfile.tempdir = str(out.absolute())
+        scratch = out.absolute()
     with ExitStack() as stack:
-        subjects = [stack.enter_context(subject(settings, name)) for name in (model, against) if name is not None]
+        names = [name for name in (model, against) if name is not None]
+        subjects = [stack.enter_context(subject(settings, name, scratch)) for name in names]
         hears = Listener(whisper) if whisper else None
-        exam = from_dataset(settings, dataset, wanted) if dataset else from_sentences(settings, sentences, wanted)
+        if dataset:
+            exam = from_dataset(settings, dataset, wanted)
+        else:
+            exam = from_sentences(settings, sentences, wanted, scratch)
         show = teller.tell if teller.is_heard else stack.enter_context(_bars(console(stderr=True)))
-        made = taken(exam, subjects, engine, dataset=dataset, recogniser=hears, on_progress=show)
+        made = taken(exam, subjects, engine, dataset=dataset, recogniser=hears, on_progress=show, scratch=scratch)
     made.write(out)
     teller.result({"verdicts": [verdict.text for verdict in made.report.verdicts[0]]})
     if teller.is_heard:

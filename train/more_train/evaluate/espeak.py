@@ -3,6 +3,7 @@
 import ctypes
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
@@ -36,8 +37,11 @@ class Espeak:
     itself and outlives its own end. So each object has a copy of the library.
     """
 
-    def __init__(self) -> None:
-        """Raises BadInput where it is not installed."""
+    def __init__(self, scratch: Path | None = None) -> None:
+        """scratch: folder for the copy while it is loaded; None: the system's.
+
+        Raises BadInput where espeak-ng is not installed.
+        """
         try:
             import espeakng_loader
         except ImportError as error:
@@ -46,7 +50,7 @@ class Espeak:
                 "'more-server[train]', or name a dataset",
                 param="sentences",
             ) from error
-        with TemporaryDirectory(prefix="more-evaluate-") as folder:
+        with TemporaryDirectory(prefix="more-evaluate-", dir=scratch) as folder:
             self._library = ctypes.CDLL(shutil.copy(espeakng_loader.get_library_path(), folder))
         self._library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # else its noise is seeded with the time of day

@@ -11,6 +11,7 @@ import torch
 
 from more_server.errors import BadInput, ModelError, StorageError
 from more_server.files import write_file
+from more_server.lessons.lines import FORETELLS, LISTENED, SPEAKS
 from more_server.settings import EngineSettings
 from more_server.xtts.config import read_config
 from more_server.xtts.layout import SPEAKER_ENCODER, Progress
@@ -49,16 +50,19 @@ def taken(
     dataset: Path | None = None,
     recogniser: Recogniser | None = None,
     on_progress: Progress | None = None,
+    scratch: Path | None = None,
 ) -> Evaluation:
     """Let models take an exam, one after the other, and hold the second against the first.
 
-    dataset: where the held-out losses come from. Raises ModelError, SettingsError or BadInput where a model cannot be
-    loaded or has not one of the voices; a sentence that it cannot say is counted.
+    dataset: where the held-out losses come from; scratch: folder for what is needed meanwhile; None: the system's.
+    Raises ModelError, SettingsError or BadInput where a model cannot be loaded or has not one of the voices; a sentence
+    that it cannot say is counted.
     """
     tell = on_progress or (lambda _what, _done, _total: None)
     models, sounds = list[Model](), list[Sounds]()
     for one in subjects:
-        spoken = speak(exam, one.folder, engine, partial(_tell, tell, f"{one.folder.name} speaks", len(exam.trials)))
+        said = partial(_tell, tell, f"{one.folder.name} {SPEAKS}", len(exam.trials))
+        spoken = speak(exam, one.folder, engine, said, scratch)
         models.append(_model(exam, one, spoken, dataset, engine, recogniser, tell))
         sounds.append({said.trial.id: said.audio for said in spoken.said})
     report = Report(
@@ -85,9 +89,7 @@ def _model(
     tell: Progress,
 ) -> Model:
     folder, config = one.folder, read_config(one.folder)
-    sentences = measured(
-        exam, spoken, recogniser, partial(_tell, tell, f"{folder.name} is listened to", len(exam.trials))
-    )
+    sentences = measured(exam, spoken, recogniser, partial(_tell, tell, f"{folder.name} {LISTENED}", len(exam.trials)))
     losses, remarks = _losses(folder, dataset, engine, tell)
     return Model(
         id=folder.name,
@@ -111,7 +113,7 @@ def _losses(
     if dataset is None:
         return None, ()
     try:
-        return held_out_losses(folder, dataset, engine, partial(tell, f"{folder.name} foretells")), ()
+        return held_out_losses(folder, dataset, engine, partial(tell, f"{folder.name} {FORETELLS}")), ()
     except (BadInput, ModelError) as error:
         return None, (f"Held-out losses were not measured: {error.message}",)
 

@@ -78,7 +78,7 @@ class Exam(msgspec.Struct, frozen=True, kw_only=True):
     """The references are recordings of the speakers whose voices speak."""
 
 
-def from_sentences(settings: Settings, file: Path | None, wanted: Wanted) -> Exam:
+def from_sentences(settings: Settings, file: Path | None, wanted: Wanted, scratch: Path | None = None) -> Exam:
     """Sentences of a file, one a line, or the built-in English ones, beside readings of them by espeak-ng.
 
     Raises BadInput for a file without sentences, a language without readings, a voice's clip that cannot be used.
@@ -86,7 +86,7 @@ def from_sentences(settings: Settings, file: Path | None, wanted: Wanted) -> Exa
     texts = spread(_texts(file, wanted.language), wanted.count)
     added = [one for name in wanted.voices for one in new_voices(settings, name)]
     names = [voice_name(name) for name in wanted.voices] or list(SHIPPED_VOICES)
-    espeak, trials, left_out = Espeak(), [], []
+    espeak, trials, left_out = Espeak(scratch), [], []
     for number, text in enumerate(texts):
         trial = _read(espeak, f"{number + 1:03}", text, wanted.language, names[number % len(names)])
         if trial is None:

@@ -22,8 +22,8 @@ from more_train.evaluate.content import cepstra
 from more_train.evaluate.exam import spread
 from more_train.evaluate.recordings import HELD_OUT, clip_audio, voice_clips
 from more_train.evaluate.report import Losses
-from more_train.examples import tokens_of
 from more_train.gpt_loss import STOPS, Row, counts, load_trained, make_batch
+from more_train.inputs import tokens_of
 
 MOST_CLIPS = 200
 """Held-out recordings: a mean over so many moves by a hundredth from one choice to the next."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from more_server.app import create_speaker
 from more_server.audio.read import resample, trim_silence
-from more_server.engine.engine import EngineState
+from more_server.engine.state import EngineState
 from more_server.errors import BadInput, MoreError
 from more_server.settings import EngineSettings, LimitSettings, Settings
 from more_server.speak import Speaker
@@ -58,17 +58,21 @@ class Spoken(msgspec.Struct, frozen=True, kw_only=True):
     """Of work for all of it."""
 
 
-def speak(exam: Exam, folder: Path, engine: EngineSettings, on_said: Callable[[int], None]) -> Spoken:
+def speak(
+    exam: Exam, folder: Path, engine: EngineSettings, on_said: Callable[[int], None], scratch: Path | None = None
+) -> Spoken:
     """Let a model say all of an exam; what cannot be said is told, not raised.
 
-    on_said: told how many sentences are done. Raises ModelError or SettingsError where the model cannot be loaded,
-    BadInput where it has not one of the voices.
+    on_said: told how many sentences are done; scratch: folder for the data directory; None: the system's. Raises
+    ModelError or SettingsError where the model cannot be loaded, BadInput where it has not one of the voices.
     """
-    return asyncio.run(_speak(exam, folder, engine, on_said))
+    return asyncio.run(_speak(exam, folder, engine, on_said, scratch))
 
 
-async def _speak(exam: Exam, folder: Path, engine: EngineSettings, on_said: Callable[[int], None]) -> Spoken:
-    async with _opened(folder, engine, exam.voices) as speaker:
+async def _speak(
+    exam: Exam, folder: Path, engine: EngineSettings, on_said: Callable[[int], None], scratch: Path | None
+) -> Spoken:
+    async with _opened(folder, engine, exam.voices, scratch) as speaker:
         await _prepare(exam, speaker)
         together = asyncio.Semaphore(min(speaker.engine.state().slots, MOST_TOGETHER))
         done = 0
@@ -87,9 +91,11 @@ async def _speak(exam: Exam, folder: Path, engine: EngineSettings, on_said: Call
 
 
 @asynccontextmanager
-async def _opened(folder: Path, engine: EngineSettings, voices: Sequence[NewVoice]) -> AsyncIterator[Speaker]:
+async def _opened(
+    folder: Path, engine: EngineSettings, voices: Sequence[NewVoice], scratch: Path | None
+) -> AsyncIterator[Speaker]:
     """A server's speaker over a data directory of its own, so that nothing of the real one is written to."""
-    with TemporaryDirectory(prefix="more-evaluate-") as directory:
+    with TemporaryDirectory(prefix="more-evaluate-", dir=scratch) as directory:
         data_dir, name = Path(directory), folder.name.lstrip(".") or "model"
         (data_dir / "models").mkdir()
         (data_dir / "models" / name).symlink_to(folder, target_is_directory=True)

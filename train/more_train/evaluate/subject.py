@@ -35,12 +35,15 @@ def dataset_of(run: Path) -> Path | None:
 
 
 @contextmanager
-def subject(settings: Settings, name: str) -> Iterator[Subject]:
-    """A model by its folder, its id or its run. Raises ModelError or BadInput for what is none."""
+def subject(settings: Settings, name: str, scratch: Path | None = None) -> Iterator[Subject]:
+    """A model by its folder, its id or its run. Raises ModelError or BadInput for what is none.
+
+    scratch: folder for the model made of a run; None: the system's.
+    """
     if is_run(name):
         trained = trained_by(Path(name))
         model_id = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).resolve().name).strip("-._")[:64] or "run"
-        with TemporaryDirectory(prefix="more-evaluate-") as directory:
+        with TemporaryDirectory(prefix="more-evaluate-", dir=scratch) as directory:
             own = Settings(data_dir=Path(directory))
             # In fp16, as it will be exported.
             yield Subject(export_model(own, _free(model_id), trained).path, trained.origin.steps)
