@@ -186,6 +186,7 @@ class Engine:
         if loop is not None:
             device = loop.runner.model.device
             del loop
+            gc.unfreeze()  # it may be among what `serve` has left out of collections
             gc.collect()
             if device.type == "cuda":
                 torch.cuda.empty_cache()
