@@ -88,8 +88,8 @@ def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded
             return
         host, port = listening.getsockname()[:2]
         name = f"[{host}]" if ":" in host else host
-        console().print(f"MORE is ready: http://{name}:{port}/v1/audio/speech")
         _settle()
+        console().print(f"MORE is ready: http://{name}:{port}/v1/audio/speech")
 
     server = web_server(create_app(loaded, started, reread), loaded)
     server.run(sockets=[listening])
