@@ -120,7 +120,7 @@ def test_the_preview_of_an_epub(server: Server) -> None:
         ("", {"input": "Hi.", "voice": "nobody"}, 404, "voice", "there is no voice 'nobody'"),
         ("", {"input": "Hi.", "quality": "best"}, 400, "quality", "there is no quality 'best'"),
         ("", {"input": "Hi.", "language": "de"}, 400, "language", "is not spoken by the model tiny"),
-        ("", {"document": base64.b64encode(b"PK\x03\x04").decode()}, 400, "document", "not an EPUB"),
+        ("", {"document": base64.b64encode(b"PK\x03\x04").decode()}, 400, "document", "zip file"),
         ("?limit=0", {"input": "Hi."}, 400, "limit", "limit must be between 1 and 1000"),
         ("?limit=x", {"input": "Hi."}, 400, "limit", ""),
         ("?chapter=2", {"input": "Hi."}, 400, "chapter", "chapter must be between 1 and 1"),

@@ -286,7 +286,7 @@ def test_a_failure_in_the_middle_is_told(start: Start, monkeypatch: pytest.Monke
 
     def step(self: Runner, sequences: object) -> object:
         left[0] -= 1
-        if left[0] == 0:
+        if left[0] <= 0:  # from there on: one step alone may be of two rows, which are tried again one by one
             raise RuntimeError("the device is gone")
         return original(self, sequences)  # type: ignore[arg-type]
 
@@ -297,6 +297,7 @@ def test_a_failure_in_the_middle_is_told(start: Start, monkeypatch: pytest.Monke
         assert kinds(messages)[-3:] == ["error", *END]
         assert "the device is gone" in of(messages, "error")[0]["message"]
         assert of(messages, "audio.done")[0]["error"] is True
+        left[0] = 10**9
         client.say(FIRST)
         assert kinds(client.until("session.done")) == [*START, *END]
 
