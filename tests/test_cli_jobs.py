@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import msgspec
@@ -264,9 +264,13 @@ def test_a_bar_on_a_terminal_and_ctrl_c(shell: Shell) -> None:
     seen = read_until(master, "writing")
     assert "━" in seen
     assert " 5%" in seen
-    watching.send_signal(signal.SIGINT)
+    for _ in range(3):  # as a person would: Python drops one that comes while it runs a destructor
+        watching.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            watching.wait(10)
+            break
+    assert watching.wait(0) == 130
     rest = read_until(master, job_id)
-    assert watching.wait(20) == 130
     os.close(master)
     assert "The job goes on" in rest
     assert json.loads(shell.ok("show", job_id))["status"] == "running"
