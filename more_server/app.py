@@ -3,7 +3,6 @@
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -108,7 +107,6 @@ EXPOSED_HEADERS = (
     *resumable.EXPOSED,
 )
 """What a page may read of an answer, beside what any page may."""
-WORK_THREADS = 64
 log = structlog.get_logger("more_server.app")
 KindsOfJobs = Callable[[Speaker], Sequence[Kind[Any]]]
 
@@ -279,9 +277,6 @@ class App:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Litestar) -> AsyncIterator[None]:
-        # asyncio's own pool has six threads on two cores: uploads that wait for their turn would keep all requests from
-        # being resolved.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WORK_THREADS, "work"))
         self.speaker.engine.start()
         starting = asyncio.ensure_future(self._start())
         sweeping = asyncio.ensure_future(keep_swept(lambda: self.speaker.settings))

@@ -1,5 +1,6 @@
 """Voices of all stores and of the model that speaks: listed, found by name, mixed by name, added and changed."""
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -124,6 +125,10 @@ def _weighed(part: str, whole: str) -> tuple[float, str]:
     return float(matched[2] or 1), matched[1].strip()
 
 
+ADDED_AT_A_TIME = 2
+"""Each may take a core, and the memory that audio/apart.py says."""
+
+
 class VoiceLibrary:
     """The voices of the registry's stores. Methods block; call them off the event loop.
 
@@ -134,6 +139,8 @@ class VoiceLibrary:
         self._registry = registry
         self.seconds = plugin_seconds
         """How long a store may take for one thing."""
+        self.adding = asyncio.Semaphore(ADDED_AT_A_TIME)
+        """For whoever looks through recordings that were sent: each is decoded in a process of its own."""
 
     def view(self, studio: Mapping[str, VoiceLatents] | None = None, snapshot: Snapshot | None = None) -> VoiceView:
         """All voices as they are now, an earlier store's before a later one's, `studio` voices of the model last.

@@ -22,23 +22,17 @@ import structlog
 
 from more_server.audio.read import HIGHEST_RATE, LOUDEST, LOWEST_RATE
 from more_server.audio.read import decode as decode_here
-from more_server.errors import BadInput, MoreError, TooLarge, Unavailable
+from more_server.errors import BadInput, MoreError, TooLarge
 from more_server.speech import Audio
 
 READY = b"READY\n"
 HEAD_BYTES, SAID_BYTES = 4096, 4000
-AT_A_TIME = 2
-"""Processes; each may take as much memory as `memory_bytes` says, and a core."""
-TURN_SECONDS = 60.0
-RETRY_SECONDS = 10.0
 # 0.2 GB of addresses are Python, numpy and FFmpeg, whose largest block is 64 MB.
 BASE_BYTES = 768 * 1024 * 1024
 SHORT = b"RIFF\x28\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x40\x1f\0\0\x80\x3e\0\0\2\0\x10\0data\4\0\0\0\1\0\1\0"
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 """Each of OpenBLAS's threads would take addresses, and nothing here multiplies matrices."""
 
-# Of the process, not of a server: as many servers in one process as may be share its memory and its cores.
-_TURNS = threading.BoundedSemaphore(AT_A_TIME)
 log = structlog.get_logger("more_server.audio")
 
 
@@ -58,15 +52,10 @@ class Head(msgspec.Struct):
 def decode(data: bytes, *, max_seconds: float, max_channels: int, param: str = "audio_sample") -> Audio:
     """`read.decode` of an upload, apart; it blocks.
 
-    BadInput too where the process dies of the bytes or takes more than its memory and time; Unavailable where others
-    are decoded for a minute; MoreError where there is no such process to be had.
+    BadInput too where the process dies of the bytes or takes more than its memory and time; MoreError where there is
+    no such process to be had. How many there are at a time is up to the callers (web/uploads.py).
     """
-    if not _TURNS.acquire(timeout=TURN_SECONDS):
-        raise Unavailable("too many recordings are being decoded; send it again", retry_after=RETRY_SECONDS)
-    try:
-        head, samples = _asked(data, max_seconds, max_channels)
-    finally:
-        _TURNS.release()
+    head, samples = _asked(data, max_seconds, max_channels)
     if not head:
         raise BadInput(
             "the audio cannot be decoded within the memory and the time that it may take; it is damaged, or made to do "

@@ -16,7 +16,7 @@ from more_server.voicebank.consents import Consent, Consents, check_recording, c
 from more_server.web import wire
 from more_server.web.admin import answer, caller
 from more_server.web.described import FormBody, described, said
-from more_server.web.uploads import Form, read_form, uploads
+from more_server.web.uploads import Form, looked_through, read_form, uploads
 
 VOICES = {"scope": "voices"}
 MOST_LISTED = 100
@@ -94,7 +94,7 @@ async def create(
 ) -> Response[bytes]:
     """A consent to a voice being cloned: a form with `name`, `language` and the file `recording`."""
     form = await read_form(request, TEXTS, (RECORDING,), speaker.settings.limits.reference_bytes)
-    return answer(_item(await asyncio.to_thread(_create, speaker, audit, caller(request), form)))
+    return answer(_item(await looked_through(speaker, _create, speaker, audit, caller(request), form)))
 
 
 @get("/v1/audio/voice_consents/{consent_id:str}", opt=described(VOICES, answer=ConsentItem, errors=MISSING))

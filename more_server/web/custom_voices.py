@@ -24,7 +24,7 @@ from more_server.voices import VoiceView, named_clips
 from more_server.web.admin import answer, caller
 from more_server.web.described import FormBody, described
 from more_server.web.listings import list_voices
-from more_server.web.uploads import Form, read_form, uploads
+from more_server.web.uploads import Form, looked_through, read_form, uploads
 from more_server.web.voices import discard, keep, prepare
 
 VOICES = {"scope": "voices"}
@@ -76,7 +76,7 @@ async def create(
     settings = speaker.settings
     form = await read_form(request, FORM_TEXTS, (SAMPLE,), settings.limits.reference_bytes)
     make = partial(_sampled, form, settings)
-    made, _ = await asyncio.to_thread(keep, speaker, audit, caller(request), "voices.create", make, "")
+    made, _ = await looked_through(speaker, keep, speaker, audit, caller(request), "voices.create", make, "")
     prepare(request, speaker, made)
     return answer(VoiceMade(made.id, int(time.time()), made.name))
 

@@ -1,17 +1,20 @@
 """Recordings and archives as browsers and programs send them."""
 
+import asyncio
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from litestar import Request, Response, Router
 from litestar.datastructures import UploadFile
 from litestar.exceptions import HTTPException
 
-from more_server.errors import BadInput, TooLarge, allowed, shown
+from more_server.errors import BadInput, TooLarge, Unavailable, allowed, shown
 from more_server.settings import LimitSettings
+from more_server.speak import Speaker
+from more_server.threads import to_its_end
 from more_server.voice_toml import REFERENCE_SUFFIXES
 from more_server.voicebank.archive import OVERHEAD_BYTES
 from more_server.web.errors import handle_http_error, handle_more_error
@@ -45,6 +48,30 @@ BEGINNINGS = (
 )
 """Of recordings, as `client.audio.voices.create(audio_sample=<bytes>)` sends them without a name."""
 MULTIPART = "multipart/form-data"
+
+
+TURN_SECONDS, RETRY_SECONDS = 60.0, 10.0
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+
+
+async def looked_through(
+    speaker: Speaker, work: Callable[Given, Answer], *given: Given.args, **named: Given.kwargs
+) -> Answer:
+    """What blocking work on an upload gives, in its turn. Raises Unavailable where others are worked on for a minute.
+
+    Who waits holds no thread: of asyncio's six on two cores, in which requests are resolved, none would be left.
+    """
+    turns = speaker.voices.adding
+    try:
+        async with asyncio.timeout(TURN_SECONDS):
+            await turns.acquire()
+    except TimeoutError as error:
+        raise Unavailable("too many recordings are being looked through", retry_after=RETRY_SECONDS) from error
+    try:
+        return await to_its_end(work, *given, **named)
+    finally:
+        turns.release()
 
 
 class Form(msgspec.Struct):

@@ -25,7 +25,7 @@ from more_server.web import wire
 from more_server.web.admin import ADMIN, answer, caller
 from more_server.web.described import FormBody, described, said
 from more_server.web.ranges import disposition
-from more_server.web.uploads import Form, media_type, read_archive, read_form, uploads
+from more_server.web.uploads import Form, looked_through, media_type, read_archive, read_form, uploads
 
 FORM_TEXTS = ("name", "title", "language", "aliases", *TEXTS, "store")
 MADE_OF = ("title", "languages", "aliases", *TEXTS)
@@ -293,7 +293,7 @@ async def _add(
     request: Asked, speaker: Speaker, audit: AuditLog, action: str, make: Make, store: str
 ) -> Response[bytes]:
     """Keep a new voice and answer with the report on it; what its first request needs is worked out meanwhile."""
-    made, shown_as = await asyncio.to_thread(keep, speaker, audit, caller(request), action, make, store)
+    made, shown_as = await looked_through(speaker, keep, speaker, audit, caller(request), action, make, store)
     prepare(request, speaker, made)
     return answer(shown_as)
 

@@ -6,8 +6,10 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -17,6 +19,8 @@ from more_server.audio import apart
 from more_server.audio.encode import encode_file
 from more_server.audio.read import decode
 from more_server.errors import BadInput, MoreError, TooLarge
+from more_server.speech import Audio
+from more_server.voices import ADDED_AT_A_TIME
 from tests.web.conftest import Server, nano_settings, running
 
 from .signals import RATE, chirp, encode, sine
@@ -179,3 +183,30 @@ def test_where_no_process_can_be_had_the_file_is_not_blamed(monkeypatch: pytest.
 def test_a_process_that_was_taken_over_is_not_believed(head: apart.Head, samples: bytes) -> None:
     with pytest.raises(BadInput, match="what came of it is no audio"):
         apart._audio(head, samples, 20.0, "audio_sample")
+
+
+def test_uploads_that_wait_keep_nobody_from_being_spoken_to(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than asyncio has threads: those whose turn it is not hold none."""
+    goes_on, at_work, many = threading.Event(), [], (os.cpu_count() or 1) + 6
+
+    def held_up(data: bytes, **limits: Any) -> Audio:
+        at_work.append(len(data))
+        goes_on.wait(100)
+        return decode(data, **limits)
+
+    monkeypatch.setattr(apart, "decode", held_up)
+    clip = encode_file(chirp(2 * RATE), RATE, "flac")
+    with ThreadPoolExecutor(many) as pool:
+        answers = [pool.submit(uploaded, server, clip, f"ann-{number}") for number in range(many)]
+        try:
+            end = time.monotonic() + 60
+            while len(at_work) < ADDED_AT_A_TIME and time.monotonic() < end:
+                time.sleep(0.01)
+            spoken = server.http().post("/v1/audio/speech", json={"input": "Good morning.", "voice": "linden"})
+            assert spoken.status_code == 200
+            assert len(at_work) == ADDED_AT_A_TIME
+        finally:
+            goes_on.set()
+    assert [answer.result().status_code for answer in answers] == [200] * many
+    for number in range(many):
+        server.http().delete(f"/v1/audio/voices/ann-{number}")

@@ -70,7 +70,9 @@ async def hangs_up(place: Place, chance: random.Random) -> Outcome:
         async with _socket(place) as socket:
             await _send(socket, type="input.text", text=long_text(chance))
             for _ in range(chance.randint(0, 4)):
-                await _heard(socket)
+                message = await _heard(socket)
+                if isinstance(message, str) and (event := json.loads(message))["type"] == "error":
+                    return refused_by(event["error"]["code"], event["message"])  # nothing comes after it
             socket.transport.abort()
     except InvalidStatus as error:
         return refused(error.response.status_code, error.response.headers)
