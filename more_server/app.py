@@ -17,7 +17,7 @@ from litestar.types import Receive, Scope, Send
 from more_server.administration import Administration
 from more_server.audit import COMMAND_LINE, AuditLog
 from more_server.engine.engine import LOADING_RETRY_SECONDS
-from more_server.errors import ModelLoading, MoreError, NotAuthenticated, PluginFailure, Unavailable
+from more_server.errors import ModelLoading, MoreError, NotAuthenticated, PluginFailure
 from more_server.files import sweep, sweep_all
 from more_server.fleet import Fleet
 from more_server.graceful import GracefulServer
@@ -156,7 +156,6 @@ def web_server(application: "App", settings: Settings) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=round(settings.server.shutdown_seconds),
         ws_max_size=settings.limits.body_bytes,
         ws_per_message_deflate=False,  # audio does not get smaller by it, only later
     )
@@ -269,8 +268,7 @@ class App:
 
     def _open_jobs(self) -> Jobs:
         """Not before their start: a job would begin without a model. Raises ModelLoading."""
-        if self.speaker.draining:
-            raise Unavailable("the server is shutting down", retry_after=LOADING_RETRY_SECONDS)
+        self.speaker.check_staying()
         if not self._jobs.started:
             raise ModelLoading("jobs are taken once the model is loaded", retry_after=LOADING_RETRY_SECONDS)
         return self._jobs

@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -81,10 +81,13 @@ class AuditLog:
         self, actor: Actor, action: str, target: str, changes: Mapping[str, Any] | None = None
     ) -> Iterator[None]:
         """Record a change that is made in the block. Raises StorageError before it where it cannot be recorded."""
-        room = self._reserve.given() if action.endswith(DELETES) else nullcontext()
-        with room, self._recorded(actor, action, target, changes):
-            yield
-        self._reserve.keep()
+        if action.endswith(DELETES):
+            with self._reserve.given(), self._recorded(actor, action, target, changes):
+                yield
+        else:
+            with self._recorded(actor, action, target, changes):
+                yield
+            self._reserve.keep()
 
     @contextmanager
     def _recorded(self, actor: Actor, action: str, target: str, changes: Mapping[str, Any] | None) -> Iterator[None]:

@@ -6,7 +6,7 @@ HOUR = 3600.0
 
 
 class SetClock:
-    """Notices that the clock was set, by more than an hour since the last look at it; to be asked often.
+    """Notices that the clock was set, by more than an hour since the last look at it.
 
     A machine that slept looks the same, which does no harm: what is old is deleted an hour later.
     """

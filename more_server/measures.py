@@ -27,7 +27,7 @@ DURATION = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120, 300, 600)
 MOST_DOORS, MOST_PROFILES = 16, 64
 """Different values of a label; further ones are counted together, as `other`. There are seven doors."""
 OTHER = "other"
-METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+METHODS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 class Measures:
@@ -106,11 +106,17 @@ class Measures:
                 self._factors.labels(door, profile).observe(factor)
 
     def answered(self, method: str, route: str, code: int) -> None:
-        """An answer begins. route: as it was declared, not as it was asked for; empty: there is none."""
+        """An answer begins; to HEAD it is one to GET.
+
+        route: as it was declared, not as it was asked for; empty: there is none.
+        """
         self._answers.labels(method if method in METHODS else OTHER, route, str(code)).inc()
 
     def steps(self, now: Mapping[str, Mapping[int, int]]) -> Mapping[int, int]:
-        """Steps by rows of all models since the start; now: those of each that is loaded, since it was."""
+        """Steps by rows of all models since the start, but for what an ended one did since it was looked at last.
+
+        now: those of each that is loaded, since it was.
+        """
         return self._steps.grown(now)
 
     def text(self) -> bytes:

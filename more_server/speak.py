@@ -52,7 +52,6 @@ WARM_UP = "Hello there, this is what I sound like when I say a whole sentence."
 """Long enough for every size of piece that a stream begins with: oneDNN compiles each when it first comes."""
 SEED_BITS = 63
 """Seeds fit a signed 64-bit integer, which is what JSON readers keep exactly at most."""
-
 WORK_PER_SECOND = 0.1
 """Seconds that post-processors may take beyond `plugin_seconds` for each second of audio, which some of them work on
 when it is whole: 20 minutes took loudness 3 s."""
@@ -152,7 +151,7 @@ class Speaker:
         self._check(request)
         # Jobs are told to stop, and go on where they were; a text that arrives in pieces is spoken to its end.
         if not (request.priority or request.before):
-            self._check_staying()
+            self.check_staying()
         snapshot = self.registry.snapshot
         profile = self.profile(request, snapshot)
         chain = snapshot.chain(profile)
@@ -379,13 +378,14 @@ class Speaker:
         """For text that arrives in pieces; that of the request is not looked at."""
         return Talk(self, msgspec.structs.replace(request, seed=_seed(request)), request_id, self.reports)
 
-    def _check_staying(self) -> None:
+    def check_staying(self) -> None:
+        """Raises Unavailable when the server ends."""
         if self.draining:
             raise Unavailable("the server is shutting down", retry_after=LOADING_RETRY_SECONDS)
 
     def check_ready(self) -> None:
         """Raises ModelLoading until requests can be spoken, and Unavailable when the server ends."""
-        self._check_staying()
+        self.check_staying()
         if not self.ready:
             state = self.engine.state()
             raise ModelLoading(

@@ -33,12 +33,9 @@ class Talk:
     Stretches that wait while others are spoken are spoken together: sentences that know their neighbours sound better.
     """
 
-    def __init__(
-        self, speaker: Speaking, asked: SpeechRequest, request_id: str, reports: Reports | None = None
-    ) -> None:
-        """asked: all but the text, which is not looked at. reports: where it is told of; None: in the log alone."""
-        self._speaker, self._asked, self._id = speaker, asked, request_id
-        self._reports = reports or Reports()
+    def __init__(self, speaker: Speaking, asked: SpeechRequest, request_id: str, reports: Reports) -> None:
+        """asked: all but the text, which is not looked at. reports: where it is told of."""
+        self._speaker, self._asked, self._id, self._reports = speaker, asked, request_id, reports
         self._arrived: list[str] = []
         """Text that nobody has looked at yet."""
         self._changed = asyncio.Event()

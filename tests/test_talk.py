@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from more_server.errors import BadInput, Unavailable, VoiceNotFound
+from more_server.report import Reports
 from more_server.settings import LimitSettings, Settings
 from more_server.speech import Audio, Profile, SpeechRequest, Utterance, Voice, VoiceLatents
 from more_server.talk import BEFORE_CHARACTERS, Talk
@@ -67,7 +68,7 @@ class Echo:
 
 
 def talk_of(echo: Echo, **asked: str) -> Talk:
-    return Talk(echo, SpeechRequest(text="not looked at", **asked), "talk")
+    return Talk(echo, SpeechRequest(text="not looked at", **asked), "talk", Reports())
 
 
 async def heard(talk: Talk) -> int:

@@ -1,8 +1,9 @@
 """Uploads decoded in a process of their own: what a file does to FFmpeg there, it does to nothing else.
 
 The process gets the bytes on its standard input. On its standard output it says that it is ready, then gives a line of
-JSON and the samples. Its environment is empty, and it can open neither file nor connection: what it has open when the
-bytes come is all that it will ever have. It is no prison: it is the server's own user, and may send it signals.
+JSON and the samples. It has nothing of the server's environment, and can open neither file nor connection: what it has
+open when the bytes come is all that it will ever have. It is no prison: it is the server's own user, and may send it
+signals.
 
 It costs 0.5 s of one core a clip, nearly all of it to import numpy and av, which is little beside what a new voice
 costs anyhow. What was taken so is decoded by the server itself when it reports on it and speaks with it.

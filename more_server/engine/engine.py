@@ -186,8 +186,11 @@ class Engine:
         if loop is not None:
             device = loop.runner.model.device
             del loop
+            is_settled = gc.get_freeze_count() > 0
             gc.unfreeze()  # it may be among what `serve` has left out of collections
             gc.collect()
+            if is_settled:
+                gc.freeze()
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             log.info("model rests", model=self.model_dir.name)
@@ -223,7 +226,6 @@ class Engine:
                 breaker_open=open_,
                 hung=self.hung,
                 resting=resting,
-                guards=dict(loop.guards),
                 steps_by_rows=dict(loop.rows),
             )
 

@@ -52,8 +52,6 @@ class Loop:
         self.wake = threading.Condition()
         self.tasks: deque[Task[Any]] = deque()
         self.stopping = False
-        self.guards: Counter[str] = Counter()
-        """What guards did since the start."""
         self.rows: Counter[int] = Counter()
         """Steps by the number of sequences they moved on."""
         self.busy_since: float | None = None
@@ -179,7 +177,6 @@ class Loop:
             head = stream.sequences[0]
             if piece := head.hand_over():
                 samples, guards = piece
-                self.guards.update(guards)
                 stream.handed_over(len(samples), self.scheduler.clock())
                 # A segment that was held back comes in one piece; its listener tells what he took by the piece.
                 for start in range(0, max(len(samples), 1), stream.sample_rate):

@@ -25,7 +25,5 @@ class EngineState:
     """A step does not come back; nothing but a new start of the process helps."""
     resting: bool = False
     """Speech is paused; the model's memory is free once what was being spoken has ended."""
-    guards: Mapping[str, int] = field(default_factory=dict)
-    """What guards on speech did since the start."""
     steps_by_rows: Mapping[int, int] = field(default_factory=dict)
     """Steps since the start, by the number of sequences they moved on."""

@@ -32,7 +32,6 @@ class Run(Work):
         self._named: set[str] = set()
         self._results = claim.job.results
         self._pace = Pace()
-        self._stage = ""
         self._told: Progress | None = None
         self._written: Progress | None = None
         self._writing = threading.Lock()
@@ -56,8 +55,7 @@ class Run(Work):
 
     async def tell(self, stage: str, done: float, total: float, about: Mapping[str, Any] | None = None) -> None:
         """See Work."""
-        if stage != self._stage:  # another one has another pace
-            self._stage = stage
+        if self._told is None or stage != self._told.stage:  # another one has another pace
             self._pace.begin()
         self._told = Progress(
             stage=stage,

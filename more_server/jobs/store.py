@@ -169,9 +169,9 @@ class Store:
             return self._claimed(job_id, run, worker)
         except DamagedRecord as error:
             log.error("job_failed", job=job_id, code=error.code, reason=error.message)  # noqa: TRY400 - it says it all
-            values = {"status": "failed", "error": _json(Failure(error.code, error.message)), "ended": int(time.time())}
+            due = sa.and_(JOBS.c.id == job_id, JOBS.c.run == run, JOBS.c.status == "queued")
             with self._begin() as connection:
-                connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id, JOBS.c.run == run).values(values))
+                self._end(connection, due, {"status": "failed", "error": _json(Failure(error.code, error.message))})
             return None
 
     def _claimed(self, job_id: str, run: int, worker: str) -> Claim | None:
@@ -357,6 +357,15 @@ def _shown(row: Any) -> Job:
         return _job(row)
     except DamagedRecord as error:
         status: Status = row.status
-        told = Failure(error.code, error.message)
-        created = row.created_ms // 1000
-        return Job(id=row.id, kind=row.kind, status=status, created=created, request={}, owner=row.owner, error=told)
+        return Job(
+            id=row.id,
+            kind=row.kind,
+            status=status,
+            created=row.created_ms // 1000,
+            started=row.started,
+            ended=row.ended,
+            request={},
+            owner=row.owner,
+            webhook=row.webhook,
+            error=Failure(error.code, error.message),
+        )

@@ -1,6 +1,7 @@
 """Runs jobs on the event loop: begins, watches whether they are still wanted here, and writes how they ended."""
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +78,9 @@ class Worker:
             if claim is None:  # cancelled, resumed since, or deleted
                 return not self._stopping.is_set()
             work = Run(self._store, claim, self._folder / job_id, self.name)
-            running = _Running(asyncio.create_task(self._do(claim, work)), work, asyncio.Event())
+            # In a context of its own: it is no part of the request that woke the worker.
+            doing = asyncio.create_task(self._do(claim, work), context=contextvars.Context())
+            running = _Running(doing, work, asyncio.Event())
             self._running[job_id] = running
             try:
                 if self._stopping.is_set():
@@ -117,14 +120,12 @@ class Worker:
         if claim.deaths >= MOST_STARTS:
             return Failure("job_crashed", f"the server died {claim.deaths} times while this job ran and got no further")
         kind = self._kinds[job.kind]
-        # Not those of the request that woke the worker.
-        structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(job=job.id)
         log.info("job_begins", kind=job.kind, finished_steps=len(claim.steps))
         try:
             await kind.run(_asked(kind, job.request), work)
         except Exception as error:  # noqa: BLE001 - whatever a kind raises is how its job ended
-            return _failure(error, job.id)
+            return _failure(error)
         return None
 
     async def watch(self) -> None:
@@ -198,14 +199,14 @@ def _asked(kind: Kind[Any], request: dict[str, Any]) -> Any:
         raise MoreError(f"this version of the server cannot do what was asked for: {error}") from error
 
 
-def _failure(error: Exception, job_id: str) -> Failure:
+def _failure(error: Exception) -> Failure:
     while isinstance(error, ExceptionGroup):  # of a TaskGroup; the first is what made it stop the others
         error = error.exceptions[0]
     if isinstance(error, MoreError):
-        log.warning("job_failed", job=job_id, code=error.code, reason=error.message)
+        log.warning("job_failed", code=error.code, reason=error.message)
         return Failure(error.code, error.message, error.param)
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        log.warning("job_failed", job=job_id, code=StorageError.code, reason=str(error))
+        log.warning("job_failed", code=StorageError.code, reason=str(error))
         return Failure(StorageError.code, f"there is no room left on the disk ({error}); resume the job once there is")
-    log.error("job_failed", job=job_id, code=MoreError.code, exc_info=error)
+    log.error("job_failed", code=MoreError.code, exc_info=error)
     return Failure(MoreError.code, f"the job failed: {type(error).__name__}: {error}")

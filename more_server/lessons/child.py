@@ -49,7 +49,13 @@ def check_installed() -> None:
         )
 
 
-async def attend(folder: Path, arguments: Sequence[str | Path], tell: Callable[[Told], Awaitable[None]]) -> Any:
+async def nobody(_told: Told) -> None:
+    """Nobody is told."""
+
+
+async def attend(
+    folder: Path, arguments: Sequence[str | Path], tell: Callable[[Told], Awaitable[None]] = nobody
+) -> Any:
     """Run a command of more_train to its end; what it gives as its result, a dict.
 
     folder: the job's, which has one such process at a time; its log is `<command>.log` there. Cancelled, the process is

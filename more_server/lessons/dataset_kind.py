@@ -23,7 +23,7 @@ from msgspec import Meta
 
 from more_server.errors import BadInput, MoreError, StorageError, UploadLocked, UploadNotFound, allowed, shown
 from more_server.jobs.kinds import Kind, Work
-from more_server.lessons.child import attend, check_installed
+from more_server.lessons.child import attend, check_installed, nobody
 from more_server.lessons.datasets import PAGE, REPORT, Datasets
 from more_server.lessons.lines import Told, overall
 from more_server.lessons.recordings import is_archive
@@ -100,7 +100,7 @@ class DatasetKind(Kind[DatasetJob]):
         """Checks all but the recordings' content; raises BadInput and its kin naming the field, StorageError."""
         check_installed()
         await to_its_end(self._take, asked, folder)
-        checked = msgspec.convert(await self._process(asked, folder, _nobody, "--check"), Checked)
+        checked = msgspec.convert(await self._process(asked, folder, nobody, "--check"), Checked)
         return msgspec.structs.replace(asked, language=checked.language)
 
     async def run(self, asked: DatasetJob, work: Work) -> None:
@@ -233,7 +233,3 @@ def _copy_report(folder: Path) -> None:
     for name in (PAGE, REPORT):
         with suppress(FileNotFoundError):
             shutil.copyfile(folder / MADE / name, folder / name)
-
-
-async def _nobody(told: Told) -> None:
-    """Nobody is told."""

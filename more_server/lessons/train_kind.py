@@ -97,7 +97,7 @@ class TrainKind(Kind[TrainJob]):
     async def accept(self, asked: TrainJob, folder: Path) -> TrainJob:
         """Raises BadInput and its kin naming the field, Conflict where trainings are refused here, DiskFull."""
         asked, command = await to_its_end(self._settled, asked, folder)  # it writes into the folder
-        given = await attend(folder, [*command, "--check"], _nobody)
+        given = await attend(folder, [*command, "--check"])
         await asyncio.to_thread(_check_disk, folder, msgspec.convert(given, Checked))
         return asked
 
@@ -208,7 +208,3 @@ def _stood(told: Told, about: Mapping[str, Any]) -> Told:
     if told.stage == PREPARING and about.get("step"):
         return Told(TRAINING, about["step"], about["steps"])
     return told
-
-
-async def _nobody(told: Told) -> None:
-    """Nobody is told."""

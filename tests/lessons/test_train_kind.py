@@ -191,6 +191,21 @@ async def test_what_was_deleted_meanwhile_ends_the_job(kind: TrainKind, work: Fa
 # -- from a dataset to speech
 
 
+def check_results(work: FakeWork) -> None:
+    """What there is to look at and to listen to after five steps."""
+    assert set(work.results) == {
+        *("run/curves.svg", "run/curves.csv"),
+        *("samples/before/1.wav", "samples/best/1.wav", "samples/latest/1.wav"),
+    }
+    assert work.results["samples/best/1.wav"][1] == f"Step {work.told[-1][3]['best_step']}: Hello there."
+    assert work.results["samples/latest/1.wav"] == ("audio/wav", "Step 5: Hello there.")
+    with wave.open(str(work.folder / "samples/latest/1.wav")) as sample:
+        assert sample.getnframes() > 1000
+    with (work.folder / "run" / "curves.csv").open() as table:
+        assert [row["step"] for row in csv.DictReader(table)] == ["0", "1", "2", "3", "4", "5", "5"]
+    assert ElementTree.parse(work.folder / "run" / "curves.svg").getroot().tag.endswith("svg")
+
+
 async def test_a_dataset_becomes_a_model_that_speaks(speaker: Speaker, work: FakeWork, settings: Settings) -> None:
     """While it goes on there is something to look at and to listen to, and speech has half of its slots."""
     kind, slots = TrainKind(speaker), list[int]()
@@ -213,18 +228,7 @@ async def test_a_dataset_becomes_a_model_that_speaks(speaker: Speaker, work: Fak
     assert done[-1] == 100
     assert max(percent for stage, percent, _, _ in work.told if stage == "preparing") == 3
 
-    assert set(work.results) == {
-        *("run/curves.svg", "run/curves.csv"),
-        *("samples/before/1.wav", "samples/best/1.wav", "samples/latest/1.wav"),
-    }
-    assert work.results["samples/best/1.wav"][1] == f"Step {work.told[-1][3]['best_step']}: Hello there."
-    assert work.results["samples/latest/1.wav"] == ("audio/wav", "Step 5: Hello there.")
-    with wave.open(str(work.folder / "samples/latest/1.wav")) as sample:
-        assert sample.getnframes() > 1000
-    with (work.folder / "run" / "curves.csv").open() as table:
-        assert [row["step"] for row in csv.DictReader(table)] == ["0", "1", "2", "3", "4", "5", "5"]
-    assert ElementTree.parse(work.folder / "run" / "curves.svg").getroot().tag.endswith("svg")
-
+    check_results(work)
     assert work.told[-1][3] == {
         **{"end": "finished", "step": 5, "best": told[-1]["held_out"], "best_step": 5},
         **{"model": "anna", "loaded": True},

@@ -88,9 +88,9 @@ def _check(source: Path, _out: Path, settings: "DatasetSettings", teller: Teller
         Whisper(Path(settings.whisper), settings.language)
     with closing(open_source(source, settings)) as listed:
         listed.check()
-        recordings = sum(entry.is_recording for entry in listed.entries.values())
-    teller.result({"language": settings.language, "recordings": recordings})
+    teller.result({"language": settings.language})
     if not teller.is_heard:
+        recordings = sum(entry.is_recording for entry in listed.entries.values())
         Console(highlight=False, markup=False).print(
             f"{recordings} recordings in {source}; {len(listed.refused)} files cannot be taken"
         )
