@@ -8,6 +8,8 @@ import msgspec
 POLITE_SECONDS = 4.0
 """From SIGTERM to SIGKILL: a cancel is done within five. Checkpoints appear whole or not at all, and one of XTTS-v2,
 7 GB, takes longer: its training goes on from the last one, which is at most the recipe's save_minutes old."""
+PREPARING, TRAINING = "preparing", "training"
+"""Stages of a fine-tuning."""
 SPEAKS, LISTENED, FORETELLS = "speaks", "is listened to", "foretells"
 """Stages of an evaluation, each behind the name of the model."""
 

@@ -22,7 +22,7 @@ from more_server.files import keep_file
 from more_server.jobs.kinds import Kind, Work
 from more_server.lessons.child import attend, check_installed
 from more_server.lessons.datasets import Datasets
-from more_server.lessons.lines import FORETELLS, LISTENED, SPEAKS, Told, overall
+from more_server.lessons.lines import FORETELLS, LISTENED, PREPARING, SPEAKS, TRAINING, Told, overall
 from more_server.lessons.outcome import Outcome
 from more_server.lessons.registering import check_new, free_id, load_beside, made_by
 from more_server.lessons.room import Room, check_allowed, device_named, on_one_device
@@ -34,7 +34,7 @@ from more_server.threads import to_its_end
 RECIPE, RUN, CHECKPOINTS = "recipe.json", "run", "checkpoints"
 RESERVE_BYTES = 100_000_000
 """A disk filled to its last byte stops everything else on the machine."""
-PREPARING, TRAINING, EVALUATING, EXPORTING = "preparing", "training", "evaluating", "exporting"
+EVALUATING, EXPORTING = "evaluating", "exporting"
 PLAIN = {PREPARING: 3, TRAINING: 94, EXPORTING: 3}
 """Percent of the job by stage, in order: nearly all of the time goes into steps …"""
 EVALUATED = {PREPARING: 3, TRAINING: 82, SPEAKS: 7, LISTENED: 2, FORETELLS: 3, EXPORTING: 3}

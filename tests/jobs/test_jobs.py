@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import sys
 import time
@@ -365,3 +366,18 @@ async def test_another_stage_has_another_pace(tmp_path: Path, monkeypatch: pytes
         run.write_told()  # nothing new
     told = [one.estimated_end and round(one.estimated_end - time.time(), -2) for one in kept]
     assert told == [None, 98 * 1800, None, 100]
+
+
+def test_what_dbos_says_of_a_run_that_was_cancelled_as_it_began_is_no_news() -> None:
+    from dbos._error import DBOSAwaitedWorkflowCancelledError, DBOSException
+
+    from more_server.jobs.durable import _is_news
+
+    def told(text: str, error: Exception | None = None) -> bool:
+        kind = None if error is None else (type(error), error, None)
+        return _is_news(logging.LogRecord("dbos", logging.ERROR, "", 0, text, (), kind))
+
+    assert not told("Exception encountered in asynchronous workflow:", DBOSAwaitedWorkflowCancelledError("job_1-1"))
+    assert not told("Workflow job_1-1 outcome was not recorded: the workflow is no longer owned by this execution.")
+    assert told("Exception encountered in asynchronous workflow:", DBOSException("the database is away"))
+    assert told("the database is away")

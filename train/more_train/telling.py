@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
+from more_server.lessons.lines import PREPARING, TRAINING
 from more_train.attended import Teller
 from more_train.curves import Curves
 from more_train.finetune import BEGAN, Begun
 from more_train.run import Progress, read_progress
 
-PREPARING, TRAINING = "preparing", "training"
 CURVE_SECONDS = 2.0
 """Between two tellings of the curves: a picture of them changes no faster."""
 
