@@ -28,6 +28,7 @@ from more_server.keys import KeyRing
 from more_server.lessons.dataset_kind import DatasetKind
 from more_server.lessons.train_kind import TrainKind
 from more_server.lessons.uploads import keep_swept
+from more_server.logs import RecentLines
 from more_server.models import set_damaged_choice_aside
 from more_server.narration.kind import SpeechKind
 from more_server.profiles import set_damaged_profiles_aside
@@ -43,6 +44,7 @@ from more_server.web import (
     health,
     jobs,
     keys,
+    lines,
     listings,
     metrics,
     models,
@@ -97,6 +99,7 @@ HANDLERS = (
     keys.create_key,
     keys.delete_key,
     keys.read_audit,
+    lines.read_log,
 )
 """Every route of the server itself; plugins add theirs."""
 TAKING_MORE = (voices, custom_voices, consents, jobs, narration, resumable)
@@ -135,13 +138,16 @@ def create_app(
     on_started: Callable[[BaseException | None], None] = lambda error: None,
     reread: Callable[[], Loaded] | None = None,
     kinds: KindsOfJobs = kinds_of_jobs,
+    recent_lines: RecentLines | None = None,
 ) -> "App":
     """The HTTP application. It answers /health at once and speaks when the model is loaded.
 
     on_started is told None when the server is ready, or what kept it from that. reread gives settings as they are
-    now, for a reload, and tells where they come from; without it they stay as they are.
+    now, for a reload, and tells where they come from; without it they stay as they are. recent_lines: those of the
+    log, which logs.configure was given, too.
     """
-    return App(create_speaker(settings), on_started, reread or (lambda: Loaded(settings, {})), kinds)
+    speaker = create_speaker(settings)
+    return App(speaker, on_started, reread or (lambda: Loaded(settings, {})), kinds, recent_lines or RecentLines())
 
 
 def web_server(application: "App", settings: Settings) -> uvicorn.Server:
@@ -171,10 +177,12 @@ class App:
         on_started: Callable[[BaseException | None], None],
         reread: Callable[[], Loaded],
         kinds: KindsOfJobs,
+        recent_lines: RecentLines,
     ) -> None:
         settings = speaker.settings
         self.speaker = speaker
         self._on_started = on_started
+        self._recent_lines = recent_lines
         self._keys = KeyRing(settings)
         self._access = Access(settings, self._keys, lambda: speaker.settings.limits)
         self._audit = AuditLog(settings.admin_dir)
@@ -242,6 +250,7 @@ class App:
             "administration": self._administration,
             "keys": self._keys,
             "audit": self._audit,
+            "recent_lines": self._recent_lines,
             "job_counts": self._jobs.counts,
             "webhooks": self._webhooks,
         }

@@ -209,7 +209,7 @@ def test_serve_says_when_it_is_ready_and_ends_when_told(more: More) -> None:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            address = re.search(r"MORE is ready: (http://127\.0\.0\.1:\d+)/v1/audio/speech", line)
+            address = re.search(r"MORE is ready: (http://127\.0\.0\.1:\d+)/$", line)
             assert address is not None, line
             body = json.dumps({"input": "Goodbye, and thank you.", "response_format": "wav"}).encode()
             with urllib.request.urlopen(f"{address.group(1)}/v1/audio/speech", body, timeout=60) as answer:

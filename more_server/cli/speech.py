@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -11,6 +11,9 @@ from more_server.cli.output import console, settings
 from more_server.errors import MoreError, SettingsError
 from more_server.settings import COMMAND_LINE, Loaded, Settings, read
 from more_server.speech import SpeechRequest
+
+if TYPE_CHECKING:
+    from more_server.logs import RecentLines
 
 
 def serve(*, host: str | None = None, port: int | None = None) -> None:
@@ -37,11 +40,12 @@ def serve(*, host: str | None = None, port: int | None = None) -> None:
         return Loaded(msgspec.structs.replace(found.settings, server=server), found.sources | said)
 
     loaded = reread().settings
-    logs.configure(loaded.log_level, loaded.log_format)
+    lines = logs.RecentLines()
+    logs.configure(loaded.log_level, loaded.log_format, lines)
     _check_reach(loaded)
     listening = _bind(loaded)
     try:
-        _run(loaded, listening, reread)
+        _run(loaded, listening, reread, lines)
     finally:
         listening.close()
 
@@ -76,8 +80,8 @@ def _check_reach(loaded: Settings) -> None:
     )
 
 
-def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded]) -> None:
-    from more_server.app import create_app, web_server
+def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded], lines: "RecentLines") -> None:
+    from more_server.app import create_app, kinds_of_jobs, web_server
 
     failures: list[BaseException] = []
 
@@ -89,9 +93,9 @@ def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded
         host, port = listening.getsockname()[:2]
         name = f"[{host}]" if ":" in host else host
         _settle()
-        console().print(f"MORE is ready: http://{name}:{port}/v1/audio/speech")
+        console().print(f"MORE is ready: http://{name}:{port}/")
 
-    server = web_server(create_app(loaded, started, reread), loaded)
+    server = web_server(create_app(loaded, started, reread, kinds_of_jobs, lines), loaded)
     server.run(sockets=[listening])
     for failure in failures:
         if isinstance(failure, MoreError):

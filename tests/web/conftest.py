@@ -13,6 +13,7 @@ import pytest
 
 from more_server.app import create_app, kinds_of_jobs, web_server
 from more_server.jobs.kinds import Kind
+from more_server.logs import RecentLines
 from more_server.settings import EngineSettings, LimitSettings, Loaded, ServerSettings, Settings
 from more_server.speak import Speaker
 
@@ -54,6 +55,7 @@ def running(
     wait: bool = True,
     reread: Callable[[], Loaded] | None = None,
     kinds: Callable[[Speaker], Sequence[Kind[Any]]] = kinds_of_jobs,
+    recent_lines: RecentLines | None = None,
 ) -> Iterator[Server]:
     """Run the application until the block ends; `wait` for the model to be ready."""
     ready = threading.Event()
@@ -65,7 +67,7 @@ def running(
         ready.set()
 
     listening = socket.create_server(("127.0.0.1", 0))
-    server = web_server(create_app(settings, started, reread, kinds), settings)
+    server = web_server(create_app(settings, started, reread, kinds, recent_lines), settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

@@ -170,7 +170,7 @@ def test_what_needs_a_key_and_what_does_not(closed: tuple[Server, dict[str, str]
     http = server.http()
     for path in ("/health", "/health/live", "/health/ready", "/v1/models", "/v1/audio/models", "/v1/audio/voices"):
         assert http.get(path).status_code == 200, path
-    for path in ("/metrics", "/health/detail", KEYS, "/v1/admin/audit"):
+    for path in ("/metrics", "/health/detail", KEYS, "/v1/admin/audit", "/v1/admin/log"):
         refused(http.get(path), 401, "invalid_api_key")
         answers = [http.get(path, headers={"authorization": f"Bearer {secret}"}) for secret in secrets.values()]
         assert [answer.status_code for answer in answers] == [200, 403, 403], path

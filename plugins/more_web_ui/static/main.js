@@ -1,0 +1,224 @@
+// The shell: what is around the panels, and what they share.
+
+import { Api, ApiError } from "./api.js";
+import { button, field, h, icon, newId, put, select } from "./dom.js";
+import { chosenLanguage, LANGUAGES, loadTexts, rememberLanguage } from "./texts.js";
+
+const PANELS = ["speak", "voices", "jobs", "admin", "connect"];
+const LOOK_EVERY = 5000; // ms between looks at whether the server takes requests
+const TOAST_SECONDS = 6;
+const THEME = "more.theme";
+
+/** What every panel is given. */
+class App {
+  #toasts = h("div", { class: "toasts", role: "status", "aria-live": "polite" });
+  #listeners = {};
+  #asking = false;
+
+  constructor(language, t) {
+    this.language = language;
+    this.t = t;
+    this.api = new Api(t, (message) => this.askKey(message));
+    document.body.append(this.#toasts);
+  }
+
+  /** Panels tell each other: "voices" and "profiles" when they changed, "key" when another key is used, "speak" with
+   * what is to be filled into the first panel. */
+  on(what, listener) {
+    (this.#listeners[what] ??= []).push(listener);
+  }
+
+  emit(what, told) {
+    for (const listener of this.#listeners[what] ?? []) listener(told);
+  }
+
+  /**
+   * A line that goes by itself.
+   * @param {string} text
+   * @param {{label?: string, action?: Function, seconds?: number}} [more]  A button in it, such as one that undoes.
+   */
+  toast(text, { label, action, seconds = TOAST_SECONDS } = {}) {
+    const shown = h("div", { class: "toast" }, h("span", {}, text));
+    const gone = setTimeout(() => shown.remove(), 1000 * seconds);
+    if (action) {
+      const act = () => {
+        clearTimeout(gone);
+        shown.remove();
+        action();
+      };
+      shown.append(button({ text: label, class: "quiet", onclick: act }));
+    }
+    this.#toasts.append(shown);
+  }
+
+  /** What nobody waits for at a place of its own. */
+  toastError(error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (error.status !== 401) this.toast(error.message, { seconds: 10 });
+  }
+
+  /**
+   * A dialog; the value is what closed it, "" when it was left.
+   * @param {string} title
+   * @param {any} content
+   * @param {Array<{value: string, text: string, class?: string, check?: () => any}>} actions
+   *   check: before it closes; it stays open where that is false.
+   */
+  dialog(title, content, actions) {
+    return new Promise((resolve) => {
+      const headingId = newId();
+      const frame = h("dialog", { "aria-labelledby": headingId, onclose: () => end(frame.returnValue) });
+      const end = (value) => {
+        frame.remove();
+        resolve(value);
+      };
+      const buttons = actions.map(({ value, text, class: kind = "", check }) => {
+        const act = async () => (await check?.()) !== false && frame.close(value);
+        return button({ text, class: kind, onclick: act });
+      });
+      const form = h("form", { method: "dialog", onsubmit: (event) => event.preventDefault() });
+      put(form, h("h2", { id: headingId }, title), content, h("div", { class: "row end" }, buttons));
+      frame.append(form);
+      document.body.append(frame);
+      frame.showModal();
+    });
+  }
+
+  /** Whether somebody is sure. */
+  async sure(title, text, action) {
+    const actions = [
+      { value: "", text: this.t("common.cancel"), class: "quiet" },
+      { value: "yes", text: action, class: "danger" },
+    ];
+    return (await this.dialog(title, h("p", {}, text), actions)) === "yes";
+  }
+
+  /** Ask for a key; once, however many requests were refused. */
+  async askKey(message) {
+    if (this.#asking) return;
+    this.#asking = true;
+    const t = this.t;
+    const key = h("input", { type: "password", value: this.api.key, autocomplete: "current-password", spellcheck: "false" });
+    const remember = h("input", { type: "checkbox", checked: !!localStorage.getItem("more.key") });
+    const content = [
+      message && h("p", { class: "problem" }, message),
+      field({ label: t("key.label"), hint: t("key.hint"), control: key }),
+      field({ label: t("key.remember"), control: remember }),
+    ];
+    const actions = [
+      { value: "", text: t("common.cancel"), class: "quiet" },
+      { value: "use", text: t("key.use"), class: "primary" },
+    ];
+    const answer = await this.dialog(t("key.title"), content, actions);
+    this.#asking = false;
+    if (answer !== "use") return;
+    this.api.setKey(key.value.trim(), remember.checked);
+    this.emit("key");
+  }
+}
+
+/** Whether the server takes requests, seen at the top. */
+function condition(app) {
+  const dot = h("span", { class: "dot" });
+  const words = h("span", { class: "words" });
+  const shown = h("span", { class: "condition", role: "status" }, dot, words);
+  let before = "";
+
+  async function look() {
+    const { kind, text } = await ask();
+    if (kind + text === before) return;
+    if (kind === "good" && before) app.emit("ready");
+    before = kind + text;
+    dot.className = `dot ${kind}`;
+    words.textContent = text;
+  }
+  async function ask() {
+    try {
+      const response = await fetch(app.api.url("/health/ready"));
+      const told = await response.json();
+      if (told.ready) return { kind: "good", text: told.model };
+      return { kind: "waiting", text: told.reason };
+    } catch {
+      return { kind: "bad", text: app.t("errors.noServer") };
+    }
+  }
+  look();
+  setInterval(() => document.hidden || look(), LOOK_EVERY);
+  return shown;
+}
+
+function themeButton(app) {
+  const root = document.documentElement;
+  root.dataset.theme = localStorage.getItem(THEME) ?? "";
+  const turn = () => {
+    const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = isDark ? "light" : "dark";
+    localStorage.setItem(THEME, root.dataset.theme);
+    app.emit("theme");
+  };
+  return button({ icon: "sun", label: app.t("shell.theme"), class: "quiet", onclick: turn });
+}
+
+function languageChoice(app) {
+  const choose = (event) => {
+    rememberLanguage(event.target.value);
+    location.reload();
+  };
+  return select(LANGUAGES, app.language, { "aria-label": app.t("shell.language"), class: "language", onchange: choose });
+}
+
+/** Panels are loaded when they are first looked at, and stay: what one is at goes on behind another. */
+function panels(app, main, links) {
+  const loaded = {};
+  let current = "";
+
+  async function open(name) {
+    if (loaded[name]) return loaded[name];
+    const module = await import(`./${name}.js`);
+    const section = h("section", { class: "panel", id: `panel-${name}`, "aria-labelledby": `link-${name}` });
+    loaded[name] = { section, ...(await module.default(app, section)) };
+    main.append(section);
+    return loaded[name];
+  }
+  return async function follow() {
+    const wanted = location.hash.slice(1).split("/")[0];
+    const name = PANELS.includes(wanted) ? wanted : PANELS[0];
+    const panel = await open(name);
+    if (current && current !== name) loaded[current].hidden?.();
+    current = name;
+    for (const [other, one] of Object.entries(loaded)) one.section.hidden = other !== name;
+    for (const link of links) {
+      if (link.id === `link-${name}`) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    document.title = `MORE · ${app.t(`shell.${name}`)}`;
+    panel.shown?.(location.hash.slice(1).split("/").slice(1).join("/"));
+  };
+}
+
+async function start() {
+  const language = chosenLanguage();
+  const app = new App(language, await loadTexts(language));
+  document.documentElement.lang = language;
+  const links = PANELS.map((name) => {
+    return h("a", { href: `#${name}`, id: `link-${name}` }, icon(name), h("span", {}, app.t(`shell.${name}`)));
+  });
+  const main = h("main", { id: "main", tabindex: "-1" });
+  const keyButton = button({ icon: "key", label: app.t("key.title"), class: "quiet", onclick: () => app.askKey("") });
+  const tools = h("div", { class: "tools" }, condition(app), keyButton, themeButton(app), languageChoice(app));
+  const skip = button({ text: app.t("shell.skip"), class: "skip", onclick: () => main.focus() });
+  const brand = h("a", { href: "#speak", class: "brand" }, h("img", { src: "ui/icon.svg", alt: "" }), "MORE");
+  const header = h("header", {}, brand, h("nav", { "aria-label": app.t("shell.panels") }, links), tools);
+  document.body.prepend(skip, header, main);
+  const follow = panels(app, main, links);
+  addEventListener("hashchange", follow);
+  addEventListener("unhandledrejection", (event) => {
+    if (event.reason instanceof ApiError) {
+      event.preventDefault();
+      app.toastError(event.reason);
+    }
+  });
+  await follow();
+}
+
+start();
