@@ -1,12 +1,25 @@
-"""What the strings under the fields of a struct say, which Python itself forgets."""
+"""What Python and msgspec do not say of a field by themselves: the string under it, and where one does not fit."""
 
 import ast
 import inspect
 import itertools
+import re
 import textwrap
 from functools import cache
 
 import msgspec
+
+PLACE = re.compile(r" - at (?P<key>`key` in )?`\$\.?(?P<path>[^`]*)`$")
+"""The end of msgspec's messages: of a value, or of the keys of the table at the path."""
+
+
+def parted(message: str) -> tuple[str, str]:
+    """What msgspec found wrong, and the path of the field below the whole; empty: the whole itself."""
+    found = PLACE.search(message)
+    if found is None:
+        return message, ""
+    what = message[: found.start()]
+    return f"A name in it: {what[0].lower()}{what[1:]}" if found["key"] else what, found["path"]
 
 
 @cache

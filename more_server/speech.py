@@ -46,7 +46,7 @@ class MixPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of several voices that a voice is mixed of."""
 
     weight: float
-    """Share of the whole; those of all parts are scaled to a sum of 1."""
+    """Share of the whole, against the weights of the other parts."""
     references: tuple[str, ...]
     """Its clips, among those of the whole voice."""
 

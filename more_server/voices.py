@@ -294,8 +294,12 @@ def named_clips(contents: Sequence[tuple[str, bytes]], limits: LimitSettings) ->
         raise BadInput(
             f"{len(contents)} reference clips; at most {limits.voice_references} are allowed", param="audio_sample"
         )
-    for suffix, content in contents:
-        check_clip(suffix, content, limits)
+    for number, (suffix, content) in enumerate(contents, start=1):
+        try:
+            check_clip(suffix, content, limits)
+        except BadInput as error:
+            where = f"recording {number} of {len(contents)}: " if len(contents) > 1 else ""
+            raise type(error)(where + error.message, param=error.param) from error
     return {f"reference-{number:02}{suffix}": content for number, (suffix, content) in enumerate(contents, start=1)}
 
 

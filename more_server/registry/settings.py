@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from more_server.errors import BadInput
-from more_server.fields import field_lines
+from more_server.fields import field_lines, parted
 
 MASK = "********"
 """Stands for a secret; sent back, it leaves the secret as it is."""
@@ -23,8 +23,8 @@ def convert(plugin: str, struct: type[msgspec.Struct] | None, values: dict[str, 
     try:
         return msgspec.convert(values, struct, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        what, _, path = str(error).partition(" - at `$")
-        field = path.rstrip("`").lstrip(".") or (what.split("`")[1] if "unknown field" in what else "")
+        what, path = parted(str(error))
+        field = path or (what.split("`")[1] if "unknown field" in what else "")
         allowed = f"; there are: {', '.join(struct.__struct_fields__)}" if "unknown field" in what else ""
         name = f"settings.{field}" if field else "settings"
         raise BadInput(f"plugin {plugin}, {name}: {what[0].lower()}{what[1:]}{allowed}", param=name) from error

@@ -52,6 +52,8 @@ class ProfileList(msgspec.Struct):
 
     data: Annotated[list[Any], Meta(extra_json_schema=EITHER)]
     """Those of plugins, then those that were made."""
+    post_processors: list[str]
+    """What their `post_processors` may name now."""
     object: Literal["list"] = "list"
 
 
@@ -81,7 +83,9 @@ def list_profiles(administration: NamedDependency[Administration]) -> Response[b
     """Every profile with all that it says, and what the made ones are made of."""
     speaker = administration.speaker
     names = speaker.profiles.names(speaker.registry.snapshot)
-    return answer(ProfileList([_item(speaker, name) for name in names]))
+    return answer(
+        ProfileList([_item(speaker, name) for name in names], sorted(speaker.registry.snapshot.post_processors))
+    )
 
 
 @post("/v1/admin/profiles", opt=described(ADMIN, body=NewProfile, answer=ITEM), status_code=200)

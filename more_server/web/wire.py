@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from more_server.errors import BadInput, MoreError, allowed
+from more_server.fields import parted
 from more_server.speech import SpeechRequest, Voice
 
 Body = TypeVar("Body")
@@ -293,8 +294,7 @@ def _paired(match: re.Match[bytes]) -> bytes:
 
 def _explain(message: str, fields: Iterable[str]) -> tuple[str, str | None]:
     """Msgspec's message as a sentence about a field: `Expected …, got … - at `$.field``. fields: of the body itself."""
-    what, _, path = message.partition(" - at `$")
-    field = path.rstrip("`").lstrip(".")
+    what, field = parted(message)
     if "missing required field" in what:
         field = f"{field}.{what.split('`')[1]}".lstrip(".")
         return f"{field} is required", field.partition(".")[0]

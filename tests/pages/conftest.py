@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.pages.voicedesk import ADMIN, key, voices
 from tests.serving import Server
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -84,3 +85,25 @@ def clip(tmp_path: Path) -> Path:
     source = Path(__file__).resolve().parents[2] / "voices" / "rowan"
     found = next(path for path in sorted(source.iterdir()) if path.suffix in (".wav", ".flac", ".mp3", ".ogg"))
     return Path(shutil.copy(found, tmp_path / found.name))
+
+
+@pytest.fixture
+def bank(studio: Server) -> Iterator[Server]:
+    """The server, whose voices are afterwards as they were."""
+    before = voices(studio)
+    yield studio
+    for added in voices(studio).keys() - before.keys():
+        studio.http.delete(f"{ADMIN}/{added}").raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with keys, and with a voice that cannot be used."""
+    data = tmp_path_factory.mktemp("keyed") / "data"
+    broken = data / "voices" / "torn"
+    broken.mkdir(parents=True)
+    (broken / "voice.toml").write_text("name = ", "utf-8")
+    server = Server(data)
+    server.http.headers["authorization"] = f"Bearer {key(server, 'admin')}"
+    yield server
+    server.stop()

@@ -191,7 +191,7 @@ def test_who_may_not_train_is_told_so(open_page: Callable[..., Page]) -> None:
     page.route("**/v1/admin/datasets", refuse)
     page.route("**/v1/admin/profiles", refuse)
     page.goto(page.url.replace("#connect", "#jobs/train"))
-    expect(page.get_by_text(told)).to_be_visible()
+    expect(page.get_by_role("tabpanel", name="Training").get_by_text(told)).to_be_visible()
     expect(page.get_by_role("button", name="Upload and make it")).to_be_hidden()
     page.get_by_role("tab", name="New text").click()
     expect(form(page).get_by_label("Voice", exact=True).locator("option")).to_have_count(3)

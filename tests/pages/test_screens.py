@@ -1,6 +1,6 @@
 """Each panel as people see it: pictures to be looked at in `screens/`, and what axe-core finds in their way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,15 @@ SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
-def lived_in(studio: Server) -> Server:
+def lived_in(studio: Server) -> Iterator[Server]:
     """A server on which something has been done: a job, a voice that was mixed."""
     studio.done(
         studio.asked(kind="speech", input="# One\n\nThe bread is still warm.\n\n# Two\n\nIt is good.", voice="linden")
     )
     parts = [{"voice": "linden", "weight": 2}, {"voice": "rowan", "weight": 1}]
     studio.http.post("/v1/admin/voices/mix", json={"name": "birch", "parts": parts}).raise_for_status()
-    return studio
+    yield studio
+    studio.http.delete("/v1/admin/voices/birch").raise_for_status()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -101,7 +101,8 @@ function told(app, unit, detail) {
   const [kind, key] = SPEECH_STATUS[detail.status];
   const { model, device, precision } = detail.xtts;
   const jobs = Object.entries(detail.jobs).flatMap(([of, counts]) => {
-    return Object.entries(counts).map(([status, count]) => `${of} ${status}: ${unit.number(count)}`);
+    const some = Object.entries(counts).filter(([, count]) => count);
+    return some.map(([status, count]) => `${of} ${status}: ${unit.number(count)}`);
   });
   const facts = [
     [t("admin.live.version"), detail.version],

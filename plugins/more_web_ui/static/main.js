@@ -169,21 +169,25 @@ function languageChoice(app) {
 
 /** Panels are loaded when they are first looked at, and stay: what one is at goes on behind another. */
 function panels(app, main, links) {
+  const loading = {}; // name -> promise of a panel
   const loaded = {};
   let current = "";
 
-  async function open(name) {
-    if (loaded[name]) return loaded[name];
+  function wanted() {
+    const name = location.hash.slice(1).split("/")[0];
+    return PANELS.includes(name) ? name : PANELS[0];
+  }
+  async function load(name) {
     const module = await import(`./${name}.js`);
-    const section = h("section", { class: "panel", id: `panel-${name}`, "aria-labelledby": `link-${name}` });
+    const section = h("section", { class: "panel", id: `panel-${name}`, "aria-labelledby": `link-${name}`, hidden: true });
     loaded[name] = { section, ...(await module.default(app, section)) };
     main.append(section);
     return loaded[name];
   }
   return async function follow() {
-    const wanted = location.hash.slice(1).split("/")[0];
-    const name = PANELS.includes(wanted) ? wanted : PANELS[0];
-    const panel = await open(name);
+    const name = wanted();
+    const panel = await (loading[name] ??= load(name));
+    if (name !== wanted()) return; // somebody went elsewhere while it was loaded
     if (current && current !== name) loaded[current].hidden?.();
     current = name;
     for (const [other, one] of Object.entries(loaded)) one.section.hidden = other !== name;

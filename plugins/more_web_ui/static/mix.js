@@ -22,7 +22,7 @@ export function mixer(app, onclose) {
   const languages = () => shares.chosen().flatMap(({ voice }) => voice.languages);
   const load = () => spokenSample(app, mixture(shares.chosen()), triedIn(app, languages(), spoken));
   const listen = playButton(app, { label: t("voices.listen"), text: t("voices.listen"), class: "", load, onerror: (error) => tell(element, error) });
-  const use = button({ icon: "speak", text: t("voices.speakWith"), onclick: () => speakWith(app, mixture(shares.chosen())) });
+  const use = button({ icon: "speak", text: t("voices.speakWith"), onclick: () => speakWith(mixture(shares.chosen())) });
   const keep = button({ text: t("voices.mix.keep"), class: "primary", onclick: () => busy(keep, () => attempt(element, send)) });
   const close = button({ text: t("common.close"), class: "quiet", onclick: onclose });
 

@@ -72,7 +72,7 @@ function madeView(app, made, bank, again, close) {
   const name = made.title ?? made.name; // those who are no administrators are told less
   const load = () => spokenSample(app, made.id, triedIn(app, made.languages ?? [], bank.spoken));
   const actions = [
-    button({ icon: "speak", text: t("voices.speakWith"), class: "primary", onclick: () => speakWith(app, made.id) }),
+    button({ icon: "speak", text: t("voices.speakWith"), class: "primary", onclick: () => speakWith(made.id) }),
     playButton(app, { label: t("voices.listen"), text: t("voices.listen"), class: "", load, onerror }),
     button({ icon: "plus", text: t("voices.new.another"), onclick: again }),
     button({ text: t("common.close"), class: "quiet", onclick: close }),

@@ -32,10 +32,9 @@ export default function (app, panel) {
   async function fill() {
     const quiet = { quiet: true };
     known.schemas ??= (await app.api.get("/openapi.json", quiet)).components.schemas;
-    const asked = [app.api.get(PATH, quiet), app.api.get("/v1/admin/plugins", quiet), app.api.get("/v1/models", quiet)];
-    const [profiles, plugins, models] = await Promise.all(asked);
+    const [profiles, models] = await Promise.all([app.api.get(PATH, quiet), app.api.get("/v1/models", quiet)]);
     known.profiles = profiles.data;
-    known.steps = stepsOf(profiles.data, plugins.data);
+    known.steps = profiles.post_processors;
     const speaks = models.data[0].language.includes(app.language);
     sentence.value ||= speaks ? t("admin.profiles.sentence") : t("admin.profiles.sentenceEnglish");
     put(list, known.profiles.map((profile) => profileItem(app, profile, { sentence, edit, changed })));
@@ -57,13 +56,6 @@ export default function (app, panel) {
   const { element, load } = guarded(app, h("div", { class: "panel" }, place, card), fill);
   put(panel, element);
   return { shown: load, hidden() {} };
-}
-
-/** Steps that may be in a chain, as far as can be seen: those in use, and plugins that are one. */
-function stepsOf(profiles, plugins) {
-  const used = profiles.flatMap((profile) => profile.post_processors ?? []);
-  const offered = plugins.filter((row) => row.state === "active" && row.hooks.includes("post_processors"));
-  return [...new Set([...used, ...offered.map((row) => row.name)])].sort();
 }
 
 function profileItem(app, profile, { sentence, edit, changed }) {

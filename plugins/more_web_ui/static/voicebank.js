@@ -67,9 +67,8 @@ export function clipButton(app, voice, clip, onerror) {
 }
 
 /** Go to the first panel, with this voice or mixture chosen. */
-export function speakWith(app, voice) {
-  app.emit("speak", { voice });
-  location.hash = "#speak";
+export function speakWith(voice) {
+  location.hash = `#speak/${new URLSearchParams({ voice })}`;
 }
 
 /** Options of a select in place of those that it has; `chosen` stays so where it can. */

@@ -74,7 +74,7 @@ function stays(voice, bank) {
 
 function actions(app, voice, bank, row) {
   const t = app.t;
-  const speak = button({ icon: "speak", text: t("voices.speakWith"), class: "primary", onclick: () => speakWith(app, voice.id) });
+  const speak = button({ icon: "speak", text: t("voices.speakWith"), class: "primary", onclick: () => speakWith(voice.id) });
   const bring = () => attempt(row, () => app.api.download(`${voicePath(voice.id)}/export`, `${voice.id}.zip`));
   const pack = button({ icon: "download", text: t("voices.export"), onclick: () => busy(pack, bring) });
   const edit = button({ icon: "edit", text: t("voices.edit.action"), onclick: () => editVoice(app, voice) });

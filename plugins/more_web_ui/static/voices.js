@@ -48,7 +48,7 @@ export default async function (app, section) {
   const loading = load();
   return {
     async shown(rest) {
-      wanted = decodeURIComponent(rest) || wanted;
+      wanted = rest || wanted;
       await loading;
       go();
     },
