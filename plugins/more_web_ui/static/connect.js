@@ -11,7 +11,8 @@ const OWN_NAMES = /^(localhost|127\..*|\[::1\])$/;
 
 export default async function connect(app, section) {
   const body = h("div", { class: "halves" });
-  put(section, h("h1", {}, app.t("connect.title")), h("p", { class: "soft" }, app.t("connect.intro")), body);
+  const own = OWN_NAMES.test(location.hostname) && h("p", { class: "note" }, app.t("connect.own"));
+  put(section, h("h1", {}, app.t("connect.title")), h("p", { class: "soft" }, app.t("connect.intro")), own, body);
   app.on("key", () => fill(app, body));
   return { shown: () => fill(app, body) };
 }
@@ -30,12 +31,11 @@ async function fill(app, body) {
   const key = app.api.key ? app.t("connect.yourKey") : "unused";
   put(
     body,
-    isOwn && h("p", { class: "note" }, app.t("connect.own")),
-    sdk(app, base),
-    node(app, base),
     home(app, found(WYOMING), isOwn),
     openWebUi(app, base, key),
     sillyTavern(app, base, found(XTTS_API)),
+    sdk(app, base),
+    node(app, base),
     curl(app, base),
   );
 }

@@ -9,7 +9,7 @@ const FIRST = 300; // lines asked for at once
 const KEPT = 1000; // lines, as many as the server keeps
 const LEVELS = ["debug", "info", "warning", "error", "critical"];
 const KINDS = { warning: "warn", error: "bad", critical: "bad" };
-const SHORT = 100; // letters of a field that is shown in the line itself
+const SHORT = 200; // letters of a field that is shown in the line itself
 
 export default function (app, panel) {
   const { t } = app;
@@ -83,7 +83,7 @@ function controls(app, draw, paused) {
 }
 
 function logLine(unit, line) {
-  const fields = Object.entries(line.fields);
+  const fields = Object.entries(line.fields).filter(([, value]) => value !== "" && JSON.stringify(value) !== "{}");
   const isShort = ([, value]) => value === null || typeof value !== "object" || JSON.stringify(value).length <= SHORT;
   const short = fields.filter((one) => isShort(one) && String(one[1]).length <= SHORT);
   const long = fields.filter((one) => !short.includes(one));
