@@ -1,16 +1,20 @@
 """What an administrator changes while the server runs: on record, kept on disk, and taken up by the next request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
 from more_server.audit import Actor, AuditLog
-from more_server.errors import BadInput, ModelError, SettingsError
+from more_server.errors import BadInput, ModelError, MoreError, SettingsError
+from more_server.following import FOLLOW_SECONDS, Followed, signature
+from more_server.models import choice_path, serving_model
 from more_server.registry import Row, Snapshot
 from more_server.settings import Loaded, reloaded
+from more_server.siblings import Siblings
 from more_server.speak import Speaker
 from more_server.speech import Profile
 from more_server.threads import in_threads
@@ -30,6 +34,7 @@ class Administration:
         follow: Callable[[Snapshot], Awaitable[None]],
         loaded: Loaded,
         reread: Callable[[], Loaded],
+        siblings: Siblings,
     ) -> None:
         """follow: runs the services and answers the routes of a snapshot. reread: settings as they are on disk now."""
         self.speaker = speaker
@@ -39,6 +44,18 @@ class Administration:
         self._audit = audit
         self._follow = follow
         self._reread = reread
+        self._siblings = siblings
+        speaker.fleet.changed = self._tell_models
+        self._choices_file, self._profiles_file = speaker.registry.choices_path, speaker.profiles.path
+        self._model_file = choice_path(speaker.settings)
+        self._files = Followed((self._choices_file, self._profiles_file, self._model_file))
+        self._written = signature(self._choices_file)
+        """The choices as this server has written them, or found them at its start."""
+        self._taking_models = asyncio.Lock()
+        self._waiting: set[Path] = set()
+        """Files that cannot be taken up yet, as while a training pauses speech."""
+        self._told: dict[Path, str] = {}
+        """What could not be taken up of a file, so that the log has it once."""
         self._changing = asyncio.Lock()
         self._preparing: asyncio.Task[None] | None = None
 
@@ -64,13 +81,15 @@ class Administration:
         async with self._changing:
             await asyncio.to_thread(self._registry.row, name)  # what does not exist is not on record
             await asyncio.to_thread(self._recorded, actor, action, name, changes, work)
+            self._written = await asyncio.to_thread(signature, self._choices_file)
             await self._follow(self._registry.snapshot)
             return await asyncio.to_thread(self._registry.row, name)
 
-    async def reload(self, actor: Actor) -> list[str]:
+    async def reload(self, actor: Actor, *, tell: bool = False) -> list[str]:
         """Read settings anew and look for plugins; the paths of settings that wait for the next start.
 
-        Raises BadInput for settings that do not fit; then everything is as it was.
+        tell: the other workers are to do so, too. Raises BadInput for settings that do not fit; then everything is as
+        it was.
         """
         async with self._changing:
             try:
@@ -83,6 +102,8 @@ class Administration:
             self.loaded = Loaded(settings, now.sources)
             await self._follow(self._registry.snapshot)
             log.info("settings reloaded", waiting=waiting)
+            if tell:
+                self._siblings.tell_reload()
             return waiting
 
     # -- profiles
@@ -117,8 +138,7 @@ class Administration:
         """Raises ModelNotFound, or BadInput for one that cannot serve here; then the old one serves on."""
         work = self.speaker.fleet.switch(name, keep=keep, check=self.speaker.check_default_voice)
         await self._model(actor, "models.switch", name, {"keep": keep}, work)
-        if self.speaker.settings.prepare_voices:
-            self._preparing = asyncio.create_task(self.speaker.prepare_all())
+        self._prepare()
 
     async def unload_model(self, actor: Actor, name: str) -> None:
         """Raises ModelNotFound, or BadInput for the one that serves."""
@@ -135,6 +155,90 @@ class Administration:
             raise BadInput(error.message, param="model") from error
         finally:
             work.close()  # where it was not begun
+
+    def _tell_models(self) -> None:
+        self._siblings.tell_models([model.id for model in self.speaker.fleet.loaded()])
+
+    def _prepare(self) -> None:
+        if self.speaker.settings.prepare_voices:
+            self._preparing = asyncio.create_task(self.speaker.prepare_all())
+
+    # -- what others have changed
+
+    async def follow_others(self) -> None:
+        """Take up what other servers with this data directory, or the command line, decide, until this one ends."""
+        told = ""
+        while not self.speaker.draining:
+            try:
+                if changed := await asyncio.to_thread(self._files.changed) | self._waiting:
+                    await self._take_up(changed)
+            except Exception as error:  # whatever it is, the next change is to be seen
+                if told != (told := repr(error)):
+                    log.exception("what others have changed cannot be taken up")
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def _take_up(self, changed: set[Path]) -> None:
+        async with self._changing:
+            if self._choices_file in changed:
+                await self._taking(self._choices_file, self._take_up_choices())
+            if self._profiles_file in changed:
+                await self._taking(self._profiles_file, self._take_up_profiles())
+        if self._model_file in changed:
+            await self._taking(self._model_file, self._take_up_model())
+
+    async def _taking(self, path: Path, work: Coroutine[Any, Any, None]) -> None:
+        self._waiting.discard(path)
+        try:
+            await work
+        except MoreError as error:
+            if error.retry_after is not None:
+                self._waiting.add(path)
+            if self._told.get(path) != error.message:
+                log.warning("a change by another server cannot be taken up", file=path.name, reason=error.message)
+            self._told[path] = error.message
+        else:
+            self._told.pop(path, None)
+
+    async def _take_up_choices(self) -> None:
+        again = self._written != await asyncio.to_thread(signature, self._choices_file)
+        plugins = await asyncio.to_thread(self._registry.take_up, again=again)
+        for name, problem in plugins.items():
+            tell = log.warning if problem else log.info
+            tell("a plugin was changed by another server", plugin=name, not_taken_up=problem or None)
+        if plugins:
+            await self._follow(self._registry.snapshot)
+
+    async def _take_up_profiles(self) -> None:
+        speaker = self.speaker
+        check = partial(speaker.check_defaults, speaker.settings)
+        if await asyncio.to_thread(speaker.profiles.take_up, check):
+            log.info("profiles were changed by another server")
+
+    async def _take_up_model(self) -> None:
+        name = (await asyncio.to_thread(serving_model, self.speaker.settings)).name
+        if name != self.speaker.fleet.serving.id:
+            await self._switch_as_decided(name, keep=False)
+
+    async def _switch_as_decided(self, name: str, *, keep: bool) -> None:
+        check = self.speaker.check_default_voice
+        await self.speaker.fleet.switch(name, keep=keep, check=check, decided=False)
+        log.info("another model serves, as another server has decided", model=name)
+        self._prepare()
+
+    async def take_models(self, names: Sequence[str]) -> None:
+        """Load, switch and unload until these models are loaded, the one that serves first; the log tells failures."""
+        fleet = self.speaker.fleet
+        async with self._taking_models:
+            try:
+                if names[0] != fleet.serving.id:
+                    await self._switch_as_decided(names[0], keep=fleet.serving.id in names)
+                for name in names[1:]:
+                    await fleet.load(name, decided=False)
+                for model in fleet.loaded()[1:]:
+                    if model.id not in names:
+                        await fleet.unload(model.id, decided=False)
+            except MoreError as error:
+                log.warning("models are not as in the other workers", wanted=list(names), reason=error.message)
 
     async def _recorded_alone(
         self, actor: Actor, action: str, target: str, changes: Mapping[str, Any], work: Callable[[], Result]

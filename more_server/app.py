@@ -35,6 +35,7 @@ from more_server.profiles import set_damaged_profiles_aside
 from more_server.registry import Registry, Snapshot, set_damaged_choices_aside
 from more_server.services import Services
 from more_server.settings import Loaded, Settings
+from more_server.siblings import Siblings
 from more_server.speak import Speaker
 from more_server.web import (
     config,
@@ -139,15 +140,17 @@ def create_app(
     reread: Callable[[], Loaded] | None = None,
     kinds: KindsOfJobs = kinds_of_jobs,
     recent_lines: RecentLines | None = None,
+    siblings: Siblings | None = None,
 ) -> "App":
     """The HTTP application. It answers /health at once and speaks when the model is loaded.
 
     on_started is told None when the server is ready, or what kept it from that. reread gives settings as they are
     now, for a reload, and tells where they come from; without it they stay as they are. recent_lines: those of the
-    log, which logs.configure was given, too.
+    log, which logs.configure was given, too. siblings: the other workers, where it is one of several.
     """
     speaker = create_speaker(settings)
-    return App(speaker, on_started, reread or (lambda: Loaded(settings, {})), kinds, recent_lines or RecentLines())
+    reread = reread or (lambda: Loaded(settings, {}))
+    return App(speaker, on_started, reread, kinds, recent_lines or RecentLines(), siblings or Siblings())
 
 
 def web_server(application: "App", settings: Settings) -> uvicorn.Server:
@@ -157,6 +160,7 @@ def web_server(application: "App", settings: Settings) -> uvicorn.Server:
         Bodies(application, doors.limits),
         http=doors.http,
         ws=doors.ws,
+        loop="asyncio",  # what is tested; by itself uvicorn takes uvloop where another package has brought it
         timeout_keep_alive=NEVER,
         log_config=None,
         log_level="warning",
@@ -178,17 +182,19 @@ class App:
         reread: Callable[[], Loaded],
         kinds: KindsOfJobs,
         recent_lines: RecentLines,
+        siblings: Siblings,
     ) -> None:
         settings = speaker.settings
         self.speaker = speaker
         self._on_started = on_started
         self._recent_lines = recent_lines
+        self._siblings = siblings
         self._keys = KeyRing(settings)
         self._access = Access(settings, self._keys, lambda: speaker.settings.limits)
         self._audit = AuditLog(settings.admin_dir)
         loaded = Loaded(settings, reread().sources)
-        self._administration = Administration(speaker, self._audit, self.follow, loaded, reread)
-        self._services = Services(speaker.registry, settings.plugin_seconds)
+        self.administration = Administration(speaker, self._audit, self.follow, loaded, reread, siblings)
+        self._services = Services(speaker.registry, settings.plugin_seconds, is_first=siblings.number == 0)
         self._webhooks = Webhooks(settings.jobs, jobs.job_item)
         self._jobs = Jobs(settings, kinds(speaker), self._webhooks.tell)
         self._routes: Sequence[tuple[str, Any]] = ()
@@ -220,7 +226,7 @@ class App:
         """Take up the settings of now; where they do not fit, the log says why and everything stays as it is."""
         try:
             # Who may send this process a signal is who may use its command line.
-            await self._administration.reload(COMMAND_LINE)
+            await self.administration.reload(COMMAND_LINE)
         except MoreError as error:
             log.warning("settings not reloaded", reason=error.message)
 
@@ -247,7 +253,8 @@ class App:
         settings = self.speaker.settings
         given = {
             "speaker": self.speaker,
-            "administration": self._administration,
+            "administration": self.administration,
+            "siblings": self._siblings,
             "keys": self._keys,
             "audit": self._audit,
             "recent_lines": self._recent_lines,
@@ -287,12 +294,13 @@ class App:
         self.speaker.engine.start()
         starting = asyncio.ensure_future(self._start())
         sweeping = asyncio.ensure_future(keep_swept(lambda: self.speaker.settings))
+        self._beside = {starting, sweeping}
         try:
             yield
         finally:
-            starting.cancel()
-            sweeping.cancel()
-            await asyncio.wait({starting, sweeping})  # what the start has begun is stopped next
+            for task in self._beside:
+                task.cancel()
+            await asyncio.wait(self._beside)  # what the start has begun is stopped next
             await self._services.stop()
             self.speaker.fleet.close()  # a training that ends now would load a paused model again
             await self._jobs.stop()
@@ -313,6 +321,7 @@ class App:
             self._on_started(error)
         else:
             self._on_started(None)
+            self._beside.add(asyncio.ensure_future(self.administration.follow_others()))
             if self.speaker.settings.prepare_voices:
                 await self.speaker.prepare_all()
 

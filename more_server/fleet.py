@@ -75,6 +75,8 @@ class Fleet:
         """The model of requests that name none."""
         self._beside: dict[str, LoadedModel] = {}
         self._changing = asyncio.Lock()
+        self.changed: Callable[[], None] = lambda: None
+        """Is called when other models are loaded by a decision of this server's."""
         self._resting = self._lowered = 0
         """How many want it so."""
         self._closing = False
@@ -108,10 +110,19 @@ class Fleet:
                 return model
         raise Unavailable("the model was unloaded before the request could be spoken", retry_after=1.0)
 
-    async def load(self, name: str) -> LoadedModel:
-        """Load a model beside the one that serves. Raises ModelNotFound, ModelError, SettingsError, Resting."""
+    async def load(self, name: str, *, decided: bool = True) -> LoadedModel:
+        """Load a model beside the one that serves. Raises ModelNotFound, ModelError, SettingsError, Resting.
+
+        decided: here and elsewhere, False where another server has decided so.
+        """
         async with self._changing:
-            return await self._load(name)
+            model = await self._load(name)
+        self._tell(decided)
+        return model
+
+    def _tell(self, decided: bool) -> None:
+        if decided:
+            self.changed()
 
     async def _load(self, name: str) -> LoadedModel:
         for model in self.loaded():
@@ -133,12 +144,18 @@ class Fleet:
         return model
 
     async def switch(
-        self, name: str, *, keep: bool = False, check: Callable[[LoadedModel], None] = lambda model: None
+        self,
+        name: str,
+        *,
+        keep: bool = False,
+        check: Callable[[LoadedModel], None] = lambda model: None,
+        decided: bool = True,
     ) -> None:
         """Let another model serve, now and after a restart; the old one ends when its requests have.
 
-        keep: leave the old one loaded. check: raises for a model that cannot serve here. Raises ModelNotFound,
-        ModelError, SettingsError, Resting and what the check does; then the old one serves on.
+        keep: leave the old one loaded. check: raises for a model that cannot serve here. What was not decided here is
+        written down already. Raises ModelNotFound, ModelError, SettingsError, Resting and what the check does; then the
+        old one serves on.
         """
         async with self._changing:
             if self.settings.model not in (AUTO, name):
@@ -147,7 +164,8 @@ class Fleet:
             model = await self._load(name)
             try:
                 await asyncio.to_thread(check, model)
-                await asyncio.to_thread(use, self.settings, name)
+                if decided:
+                    await asyncio.to_thread(use, self.settings, name)
             except BaseException:
                 if name in self._beside and name not in beside:
                     self._drain(self._beside.pop(name))
@@ -159,8 +177,9 @@ class Fleet:
                 self._beside[old.id] = old
             else:
                 self._drain(old)
+        self._tell(decided)
 
-    async def unload(self, name: str) -> None:
+    async def unload(self, name: str, *, decided: bool = True) -> None:
         """Free a model that does not serve, once its requests have ended. Raises ModelNotFound or BadInput."""
         async with self._changing:
             if name == self.serving.id:
@@ -171,6 +190,7 @@ class Fleet:
                     param="model",
                 )
             self._drain(self._beside.pop(name))
+        self._tell(decided)
 
     def _drain(self, model: LoadedModel) -> None:
         task = asyncio.create_task(_end(model))

@@ -146,6 +146,9 @@ class VoiceStore(ABC):
 class Service(ABC):
     """Something with a lifetime: it runs while its plugin is enabled and the server is up."""
 
+    alone = False
+    """Of all workers of a server (`server.workers`) one runs it, such as what binds a port; else each has its own."""
+
     @abstractmethod
     async def start(self) -> None:
         """Begin, and return once it has begun; what it raises is shown on the plugin's row."""

@@ -7,8 +7,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -47,9 +48,11 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 class RecentLines:
     """The last lines of a log, in bounded memory; for any thread."""
 
-    def __init__(self, most: int = KEPT_LINES) -> None:
+    def __init__(self, most: int = KEPT_LINES, on_line: Callable[[LogLine], None] = lambda line: None) -> None:
+        """on_line: is told each line, in whatever thread it was logged."""
         self.started = int(time.time())
         """Unix seconds."""
+        self._on_line = on_line
         self._lines: deque[LogLine] = deque(maxlen=most)
         self._last = 0
         self._lock = threading.RLock()  # as logging's own: a finaliser may log while its thread is in here
@@ -64,8 +67,16 @@ class RecentLines:
             event = _cut(event, EVENT_CHARACTERS).encode("utf-8", "backslashreplace").decode()
             with self._lock:
                 self._last = number = self._last + 1
-                self._lines.append(LogLine(number=number, timestamp=timestamp, level=level, event=event, fields=told))
+                line = LogLine(number=number, timestamp=timestamp, level=level, event=event, fields=told)
+                self._lines.append(line)
+            self._on_line(line)
         return entry
+
+    def add(self, line: LogLine) -> None:
+        """Keep a line of another process, under the next number here."""
+        with self._lock:
+            self._last = number = self._last + 1
+            self._lines.append(msgspec.structs.replace(line, number=number))
 
     def tail(self, limit: int, after: int = 0) -> list[LogLine]:
         """The last lines whose numbers are larger than after, the latest last."""
@@ -74,16 +85,17 @@ class RecentLines:
         return found[max(0, len(found) - limit) :]
 
 
-def configure(level: str, style: str, recent: RecentLines | None = None) -> None:
+def configure(level: str, style: str, recent: RecentLines | None = None, worker: int | None = None) -> None:
     """Send structlog's and the standard library's lines to standard error in one shape, and keep the last in recent.
 
-    style: `json`, `text`, or `auto`: text where standard error is a terminal.
+    style: `json`, `text`, or `auto`: text where standard error is a terminal. worker: its number, told in each line.
     """
     as_text = style == "text" or (style == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([] if worker is None else [partial(_told_by, worker)]),
     ]
     kept: list[structlog.typing.Processor] = [recent.keep] if recent else []
     renderer: list[structlog.typing.Processor] = (
@@ -110,6 +122,11 @@ def configure(level: str, style: str, recent: RecentLines | None = None) -> None
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # It tells each address that it asks, and that of a webhook may be what lets somebody in.
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _told_by(worker: int, _logger: Any, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    entry.setdefault("worker", worker)
+    return entry
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -39,8 +39,22 @@ class ProfileBook:
 
     def __init__(self, folder: Path) -> None:
         """Raises SettingsError where `profiles.json` in the folder cannot be used."""
-        self._path = folder / FILE_NAME
+        self.path = folder / FILE_NAME
         self.made = self._read()
+
+    def take_up(self, check: Callable[[], None]) -> bool:
+        """Follow what another server has written; whether that was anything new.
+
+        check: raises for profiles that the server cannot do with. Raises what it does, and SettingsError where the
+        file cannot be used; then all is as it was.
+        """
+        before, self.made = self.made, self._read()
+        try:
+            check()
+        except BaseException:
+            self.made = before
+            raise
+        return self.made != before
 
     def names(self, snapshot: Snapshot) -> list[str]:
         """Of all profiles, those made last."""
@@ -101,16 +115,16 @@ class ProfileBook:
 
     def _read(self) -> dict[str, Made]:
         try:
-            return _decoded(self._path.read_bytes())
+            return _decoded(self.path.read_bytes())
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
-            raise SettingsError(f"{self._path} cannot be used: {error}; mend it, or move it away") from error
+            raise SettingsError(f"{self.path} cannot be used: {error}; mend it, or move it away") from error
 
     def _write(self, change: Callable[[dict[str, Made]], dict[str, Made]]) -> None:
-        with locked(self._path, seconds=LOCK_SECONDS):
+        with locked(self.path, seconds=LOCK_SECONDS):
             changed = change(self._read())  # another server may have written meanwhile
-            keep_file(self._path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
+            keep_file(self.path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
         self.made = changed
 
 

@@ -16,8 +16,10 @@ log = structlog.get_logger("more_server.services")
 class Services:
     """Keeps what runs in step with a snapshot. One change at a time."""
 
-    def __init__(self, registry: Registry, seconds: float) -> None:
+    def __init__(self, registry: Registry, seconds: float, *, is_first: bool = True) -> None:
+        """is_first: of all workers of the server, this process runs what runs in one alone."""
         self._registry = registry
+        self._is_first = is_first
         self.seconds = seconds
         """How long each may take to start and to stop."""
         self._known: list[tuple[str, Service, bool]] = []
@@ -27,13 +29,14 @@ class Services:
     async def follow(self, snapshot: Snapshot) -> None:
         """Stop what is gone from it, then start what is new; a failure is told on the plugin's row."""
         async with self._changing:
-            wanted = [service for _, service in snapshot.services]
+            here = [(plugin, one) for plugin, one in snapshot.services if self._is_first or not one.alone]
+            wanted = [service for _, service in here]
             for plugin, service, runs in [one for one in self._known if one[1] not in wanted]:
                 self._known.remove((plugin, service, runs))
                 if runs:
                     await self._guarded(plugin, "stop", service.stop)
             known = [service for _, service, _ in self._known]
-            for plugin, service in snapshot.services:
+            for plugin, service in here:
                 if service not in known:
                     runs = await self._guarded(plugin, "start", service.start)
                     if not runs:  # what it began with is not to be left behind

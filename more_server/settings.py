@@ -27,6 +27,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Address to bind."""
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """TCP port; 0 lets the system choose one."""
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Processes behind the port, each with an engine on a GPU of its own, or on its share of the cores."""
     shutdown_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     """Seconds that running streams may take to end after SIGTERM."""
     cors_origins: tuple[str, ...] = ()
@@ -227,6 +229,11 @@ class Loaded(msgspec.Struct, frozen=True):
     settings: Settings
     sources: dict[str, str]
     """By path, such as `server.port`: the file or the variable that it was read from; defaults are not in it."""
+
+
+def child_environment(**more: str) -> dict[str, str]:
+    """The variables of this process and some more, for one that it starts."""
+    return {**os.environ, **more}
 
 
 def load(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:

@@ -18,8 +18,9 @@ ENDED = ("succeeded", "failed", "cancelled")
 class Server:
     """`more-server serve` over a data directory; it can be started again after each death."""
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
-        """settings: by the names of their variables without MORE_, such as JOBS__DATABASE."""
+    def __init__(self, data_dir: Path, *arguments: str, **settings: str) -> None:
+        """arguments: of `serve`. settings: by the names of their variables without MORE_, such as JOBS__DATABASE."""
+        self._arguments = arguments
         self._environment = os.environ | {
             "MORE_DATA_DIR": str(data_dir),
             "MORE_ENGINE__DEVICE": "cpu",
@@ -35,7 +36,7 @@ class Server:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "more_server.cli", "serve", "--port", "0"],
+                [sys.executable, "-m", "more_server.cli", "serve", "--port", "0", *self._arguments],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -46,6 +47,10 @@ class Server:
         address = re.search(r"MORE is ready: (http://127\.0\.0\.1:\d+)/", line)
         assert address is not None, line + self.log()
         self.http = httpx.Client(base_url=address.group(1), timeout=60)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def log(self) -> str:
         """What it has written to standard error, over all its lives."""

@@ -66,8 +66,9 @@ class More:
 def test_help_of_everything(more: More) -> None:
     top = more("--help").stdout
     commands = re.findall(r"│ (\w+) +\w", top)
-    assert commands == ["bench", "check", "jobs", "keys", "models", "plugins", "say", "serve", "train", "voices"]
-    for command in [*commands, ("models", "pull"), ("models", "import"), ("voices", "add")]:
+    speaking, keeping = ["say", "serve", "train", "voices"], ["jobs", "keys", "models", "plugins"]
+    assert commands == ["bench", "check", "cluster", *keeping, *speaking]
+    for command in [*commands, ("models", "pull"), ("models", "import"), ("voices", "add"), ("cluster", "deploy")]:
         words = (command,) if isinstance(command, str) else command
         done = more(*words, "--help")
         assert done.returncode == 0

@@ -34,8 +34,9 @@ LAYERS = (
         "graceful",
         "fields",
         "deadlines",
+        "following",
     ),
-    ("registry", "xtts", "keys", "audit", "report"),
+    ("registry", "xtts", "keys", "audit", "report", "siblings"),
     ("engine", "models", "voices", "profiles", "chain", "talk", "languages"),
     ("fleet",),
     ("voiceprints",),
@@ -43,13 +44,17 @@ LAYERS = (
     ("narration", "lessons"),
     ("administration",),
     ("web",),
-    ("app", "cluster", "cli", "testing"),
+    ("app", "cluster", "cli", "testing", "workers"),
 )
 # A unit imports from lower layers; within its own layer, only this.
 BESIDE = {
     ("speech", "errors"),  # names that cannot be are BadInput
     ("settings", "errors"),  # a setting that does not fit is a SettingsError
     ("cli", "app"),  # `serve` runs what app.py wires
+    ("cli", "cluster"),  # as `cluster` does nodes, and what it deploys
+    ("cluster", "app"),  # a replica is the application
+    ("workers", "app"),  # so does each of its workers
+    ("cli", "workers"),
 }
 # In more_server/__init__.py: what plugins see, so nothing but the words and the errors.
 FRONT = {"errors", "files", "hookspecs", "leaving", "speech", "voice_toml"}
@@ -57,10 +62,11 @@ FRONT = {"errors", "files", "hookspecs", "leaving", "speech", "voice_toml"}
 WITHOUT_TORCH = ("scheduler", "slots", "sequence", "guards", "breaker")
 USERS_OF_COQUI = {"more_server/xtts/load.py", "more_server/xtts/torchaudio_shim.py"}
 USERS_OF_DBOS = {"more_server/jobs/durable.py"}
+USERS_OF_RAY = {"more_server/cluster/deployment.py"}  # an extra, and only on nodes of a cluster
 USERS_OF_OPENTELEMETRY = {"more_server/tracing.py"}  # an extra, and only where traces are wanted
 READERS_OF_THE_ENVIRONMENT = {"more_server/settings.py"}
 # numpy is not here: it comes with more_server.speech, whose fields are arrays, and takes under 0.1 s.
-TOO_SLOW_FOR_HELP = ("torch", "av", "litestar", "TTS", "dbos", "sqlalchemy", "lxml", "opentelemetry")
+TOO_SLOW_FOR_HELP = ("torch", "av", "litestar", "TTS", "dbos", "sqlalchemy", "lxml", "opentelemetry", "ray")
 
 FILE_LINES, FUNCTION_LINES, MOST_FUNCTION_LINES = 400, 60, 35
 
@@ -140,6 +146,8 @@ def _rule_broken(root: Path, source: Source, target: str) -> str | None:
         return "plugins import the public names of more_server alone"
     if package == "opentelemetry" and source.name not in USERS_OF_OPENTELEMETRY:
         return "only tracing.py sends traces"
+    if package == "ray" and source.name not in USERS_OF_RAY:
+        return "only cluster/deployment.py knows Ray"
     return _layer_broken(source.module, target) if package == "more_server" == own else None
 
 
@@ -296,6 +304,7 @@ def test_functions_are_short(folder: str):
         ("more_server/speak.py", "def late(): from TTS.api import TTS", "touch coqui"),
         ("more_server/xtts/gpt.py", "import torchaudio.transforms", "touch coqui"),
         ("more_server/speak.py", "def late(): from opentelemetry import trace", "only tracing.py"),
+        ("more_server/cluster/node.py", "def late(): import ray", "only cluster/deployment.py"),
         ("more_server/jobs/worker.py", "def late(): from dbos import DBOS", "touches dbos"),
         ("more_server/web/jobs.py", "import sqlalchemy as sa", "touch the database"),
         ("more_server/xtts/gpt.py", "from more_server.engine import engine", "engine stands above xtts"),

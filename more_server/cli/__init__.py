@@ -25,6 +25,9 @@ app.command("more_server.cli.keys:app", name="keys", help="List, make and remove
 app.command("more_server.cli.plugins:app", name="plugins", help="List, enable, disable and set plugins.")
 app.command("more_server.cli.train:app", name="train", help="Prepare data, fine-tune, evaluate and export models.")
 app.command("more_server.cli.jobs:app", name="jobs", help="Long speech and training in a running server.")
+app.command(
+    "more_server.cli.cluster:app", name="cluster", help="Run on several machines: nodes, and the application on them."
+)
 app.command("more_server.cli.check:check", help="Show what is installed, and how to mend what is missing.")
 app.command("more_server.cli.bench:bench", help="Measure speed and memory on this machine.")
 

@@ -28,7 +28,7 @@ def list_models() -> None:
 
 @app.command
 def use(model: str, /) -> None:
-    """Choose the model that serves from the next start on.
+    """Choose the model that serves; a server that runs loads it, and lets it serve then.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def use(model: str, /) -> None:
     from more_server.models import use
 
     info = use(settings(), model)
-    console().print(f"{info.id} serves from the next start on ({info.licence})")
+    console().print(f"{info.id} serves, in a server that runs once it is loaded ({info.licence})")
 
 
 @app.command

@@ -17,6 +17,7 @@ from more_server.settings import Settings
 if TYPE_CHECKING:
     from more_server.registry import Registry, Row
 
+TAKEN_UP = "A server that runs takes it up within seconds."
 app = App(name="plugins", help="List, enable, disable and set plugins.", help_format="plaintext")
 
 KINDS = {
@@ -70,7 +71,7 @@ def show(name: str, /) -> None:
 
 @app.command
 def enable(name: str, /) -> None:
-    """Let requests use a plugin, from the next start or reload on.
+    """Let requests use a plugin; a server that runs takes it up within seconds.
 
     Parameters
     ----------
@@ -81,12 +82,12 @@ def enable(name: str, /) -> None:
     registry = opened(loaded)
     with _recorded(loaded, registry, "plugins.enable", name, {}):
         registry.enable(name)
-    console().print(f"{name} is enabled. {_taken_up(loaded)}")
+    console().print(f"{name} is enabled. {TAKEN_UP}")
 
 
 @app.command
 def disable(name: str, /) -> None:
-    """Keep a plugin out, from the next start or reload on.
+    """Keep a plugin out; a server that runs takes it up within seconds.
 
     Parameters
     ----------
@@ -97,12 +98,12 @@ def disable(name: str, /) -> None:
     registry = opened(loaded)
     with _recorded(loaded, registry, "plugins.disable", name, {}):
         registry.disable(name)
-    console().print(f"{name} is disabled. {_taken_up(loaded)}")
+    console().print(f"{name} is disabled. {TAKEN_UP}")
 
 
 @app.command(name="set")
 def set_(name: str, /, *values: str) -> None:
-    """Change settings of a plugin, from the next start or reload on.
+    """Change settings of a plugin; a server that runs takes it up within seconds.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def set_(name: str, /, *values: str) -> None:
         registry.configure(name, changes)
     row = registry.row(name)
     now = ", ".join(f"{field} = {as_toml((row.settings or {})[field])}" for field in changes)
-    console().print(f"{name} has {now}. {_taken_up(loaded)}")
+    console().print(f"{name} has {now}. {TAKEN_UP}")
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -204,15 +205,6 @@ def _recorded(
     told = registry.told(name, changes)
     with AuditLog(loaded.admin_dir).change(COMMAND_LINE, action, name, told):
         yield
-
-
-def _taken_up(loaded: Settings) -> str:
-    """How a server that runs with these settings hears of a change."""
-    from more_server.keys import KeyRing
-
-    key = " -H 'Authorization: Bearer more_…'" if KeyRing(loaded).any() else ""
-    address = f"http://127.0.0.1:{loaded.server.port}/v1/admin/reload"
-    return f"A server that runs takes it up with: curl -X POST{key} {address}"
 
 
 def _print_error(row: "Row") -> None:

@@ -3,20 +3,20 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from more_server.cli.output import console, settings
 from more_server.errors import MoreError, SettingsError
-from more_server.settings import COMMAND_LINE, Loaded, Settings, read
+from more_server.settings import COMMAND_LINE, Loaded, ServerSettings, Settings, read
 from more_server.speech import SpeechRequest
 
 if TYPE_CHECKING:
     from more_server.logs import RecentLines
 
 
-def serve(*, host: str | None = None, port: int | None = None) -> None:
+def serve(*, host: str | None = None, port: int | None = None, workers: int | None = None) -> None:
     """Answer OpenAI's speech API over HTTP.
 
     Parameters
@@ -25,29 +25,46 @@ def serve(*, host: str | None = None, port: int | None = None) -> None:
         Address to bind, instead of the setting server.host.
     port
         TCP port, instead of the setting server.port.
+    workers
+        Processes with an engine each, instead of the setting server.workers.
     """
     import msgspec
 
     from more_server import logs
 
-    changes = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    said = {"host": host, "port": port, "workers": workers}
+    changes = {name: value for name, value in said.items() if value is not None}
 
     def reread() -> Loaded:
         """Settings as they are now, what was said on the command line before all else."""
         found = read()
-        server = msgspec.structs.replace(found.settings.server, **changes)
-        said = {f"server.{name}": COMMAND_LINE for name in changes}
-        return Loaded(msgspec.structs.replace(found.settings, server=server), found.sources | said)
+        server = _changed(found.settings.server, changes)
+        sources = {f"server.{name}": COMMAND_LINE for name in changes}
+        return Loaded(msgspec.structs.replace(found.settings, server=server), found.sources | sources)
 
-    loaded = reread().settings
+    now = reread()
+    loaded = now.settings
     lines = logs.RecentLines()
     logs.configure(loaded.log_level, loaded.log_format, lines)
     _check_reach(loaded)
     listening = _bind(loaded)
     try:
-        _run(loaded, listening, reread, lines)
+        if loaded.server.workers > 1:
+            _run_workers(now, changes, listening, reread, lines)
+        else:
+            _run(loaded, listening, reread, lines)
     finally:
         listening.close()
+
+
+def _changed(server: ServerSettings, said: dict[str, Any]) -> ServerSettings:
+    """Raises SettingsError."""
+    import msgspec
+
+    try:
+        return msgspec.convert(msgspec.structs.asdict(server) | said, ServerSettings)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"what the command line says of `server` does not fit: {error}") from error
 
 
 def _bind(loaded: Settings) -> socket.socket:
@@ -82,6 +99,7 @@ def _check_reach(loaded: Settings) -> None:
 
 def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded], lines: "RecentLines") -> None:
     from more_server.app import create_app, kinds_of_jobs, web_server
+    from more_server.graceful import settle
 
     failures: list[BaseException] = []
 
@@ -90,10 +108,8 @@ def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded
             failures.append(error)
             server.should_exit = True
             return
-        host, port = listening.getsockname()[:2]
-        name = f"[{host}]" if ":" in host else host
-        _settle()
-        console().print(f"MORE is ready: http://{name}:{port}/")
+        settle()
+        _tell_ready(listening)
 
     server = web_server(create_app(loaded, started, reread, kinds_of_jobs, lines), loaded)
     server.run(sockets=[listening])
@@ -103,14 +119,18 @@ def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded
         raise RuntimeError("the server could not start") from failure
 
 
-def _settle() -> None:
-    """Leave what a server is made of out of all further collections of garbage."""
-    import gc
+def _run_workers(
+    now: Loaded, said: dict[str, Any], listening: socket.socket, reread: Callable[[], Loaded], lines: "RecentLines"
+) -> None:
+    from more_server.workers.pool import Pool
 
-    # Half a million objects, through which a collection goes for half a second, in which nothing else runs; and Python
-    # looks for cycles of old objects only once a quarter as many are new, so that those of requests stayed for long.
-    gc.collect()
-    gc.freeze()
+    Pool(now, said, listening, reread, lines).run(lambda: _tell_ready(listening))
+
+
+def _tell_ready(listening: socket.socket) -> None:
+    host, port = listening.getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    console().print(f"MORE is ready: http://{name}:{port}/")
 
 
 def say(

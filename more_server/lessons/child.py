@@ -91,12 +91,10 @@ async def attend(
 
 
 async def _started(arguments: Sequence[str | Path], written: int, lock: int) -> Process:
+    command = (sys.executable, "-m", "more_train", *map(str, arguments), "--attended")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "more_train", *map(str, arguments), "--attended",
-        stdin=PIPE, stdout=PIPE, stderr=written, pass_fds=(lock,), limit=LINE_BYTES,
-        # Not a session: Linux's autogroups would weigh it as much as the server, whatever its niceness.
-        process_group=0,
-    )  # fmt: skip
+        *command, stdin=PIPE, stdout=PIPE, stderr=written, pass_fds=(lock,), limit=LINE_BYTES
+    )
     with suppress(ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
     _offer_to_kernel(process.pid)
@@ -117,8 +115,10 @@ async def _ended(process: Process) -> None:
             process.terminate()
         with suppress(TimeoutError):
             await asyncio.wait_for(process.communicate(), POLITE_SECONDS)
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError):  # it makes the group itself once it begins, and before that starts nothing
         os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        process.kill()
     await process.communicate()
 
 

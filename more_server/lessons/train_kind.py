@@ -110,7 +110,7 @@ class TrainKind(Kind[TrainJob]):
         name = check_new(settings, asked.name) if asked.name else free_id(settings, asked.dataset)
         asked = msgspec.structs.replace(asked, model=model, name=name)
         if settings.jobs.work:
-            device = device_named(asked.device)
+            device = device_named(self._device(asked))
             check_allowed(settings, shared=on_one_device(settings, device))
         keep_file(folder / RECIPE, msgspec.json.encode(asked.recipe))
         return asked, self._finetune(asked, folder)
@@ -145,8 +145,13 @@ class TrainKind(Kind[TrainJob]):
         # Of XTTS-v2 gigabytes each, which nobody goes on from any more.
         await asyncio.to_thread(shutil.rmtree, work.folder / RUN / CHECKPOINTS, ignore_errors=True)
 
+    def _device(self, asked: TrainJob) -> str:
+        """One of several workers makes room on its own GPU alone, so that is where it trains."""
+        settings = self._settings
+        return settings.engine.device if asked.device == "auto" and settings.server.workers > 1 else asked.device
+
     def _room(self, asked: TrainJob) -> Room:
-        return Room(self._speaker.fleet, device_named(asked.device))
+        return Room(self._speaker.fleet, device_named(self._device(asked)))
 
     async def _train(self, asked: TrainJob, work: Work, room: Room, outcome: Outcome) -> Trained:
         if not await asyncio.to_thread((work.folder / RUN).exists):
@@ -160,7 +165,7 @@ class TrainKind(Kind[TrainJob]):
             await outcome.look(about.get("best_step"))
 
         command = await asyncio.to_thread(self._finetune, asked, work.folder)
-        options = [f"--device={asked.device}", f"--threads={room.threads}"]
+        options = [f"--device={self._device(asked)}", f"--threads={room.threads}"]
         return msgspec.convert(await attend(work.folder, [*command, *options], tell), Trained)
 
     async def _evaluate(self, asked: TrainJob, work: Work, room: Room) -> list[str]:
@@ -171,7 +176,7 @@ class TrainKind(Kind[TrainJob]):
             part = next(part for part in (SPEAKS, LISTENED, FORETELLS) if told.stage.endswith(part))
             await work.tell(EVALUATING, overall(told, part, _parts(asked)), 100, {"doing": told.stage})
 
-        options = [f"--device={asked.device}", f"--threads={room.threads}"]
+        options = [f"--device={self._device(asked)}", f"--threads={room.threads}"]
         given = await attend(work.folder, ["evaluate", work.folder / RUN, *options], tell)
         return [str(verdict) for verdict in given["verdicts"]]
 

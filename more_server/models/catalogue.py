@@ -68,8 +68,8 @@ def serving_model(settings: Settings) -> Path:
     folders = _folders(settings)
     if selected in folders:
         return folders[selected]
-    source = "settings.model" if settings.model != AUTO else str(_choice(settings))
-    if settings.model == AUTO and not _choice(settings).is_file():
+    source = "settings.model" if settings.model != AUTO else str(choice_path(settings))
+    if settings.model == AUTO and not choice_path(settings).is_file():
         source = "the default"
     raise ModelNotFound(
         f"model {selected!r} ({source}) is not here; here are: {allowed(folders)}. "
@@ -78,12 +78,17 @@ def serving_model(settings: Settings) -> Path:
     )
 
 
+def choice_path(settings: Settings) -> Path:
+    """The file that holds the id chosen with `use`; every server with this data directory serves that model."""
+    return settings.model_dirs[0] / CHOICE
+
+
 def set_damaged_choice_aside(settings: Settings) -> None:
     """At the start of a server, which goes on with nano; a choice of a model that is not here stays, and is refused.
 
     Raises StorageError.
     """
-    set_aside_damaged(_choice(settings), lambda content: check_id(content[:LONGEST].decode("utf-8").strip()))
+    set_aside_damaged(choice_path(settings), lambda content: check_id(content[:LONGEST].decode("utf-8").strip()))
 
 
 def check_model(folder: Path) -> XttsConfig:
@@ -104,7 +109,7 @@ def check_model(folder: Path) -> XttsConfig:
 
 
 def use(settings: Settings, model: str) -> ModelInfo:
-    """Make a model the one that serves from the next start or reload on; kept across both.
+    """Make a model the one that serves, in servers that run once they have loaded it; kept across restarts.
 
     Raises ModelNotFound, or ModelError where it is broken or `settings.model` names another one.
     """
@@ -114,7 +119,7 @@ def use(settings: Settings, model: str) -> ModelInfo:
         )
     folder = find_model(settings, model)
     check_model(folder)
-    path = _choice(settings)
+    path = choice_path(settings)
     try:
         with locked(path, seconds=LOCK_SECONDS):
             keep_file(path, f"{model}\n".encode())
@@ -148,19 +153,15 @@ def _folders(settings: Settings) -> dict[str, Path]:
     return found
 
 
-def _choice(settings: Settings) -> Path:
-    return settings.model_dirs[0] / CHOICE
-
-
 def _selected(settings: Settings) -> str:
     if settings.model != AUTO:
         return settings.model
     try:
-        return _choice(settings).read_text("utf-8").strip() or DEFAULT_MODEL
+        return choice_path(settings).read_text("utf-8").strip() or DEFAULT_MODEL
     except FileNotFoundError:
         return DEFAULT_MODEL
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{_choice(settings)} cannot be read: {error}; delete it to return to nano") from error
+        raise ModelError(f"{choice_path(settings)} cannot be read: {error}; delete it to return to nano") from error
 
 
 def _is_bundled(folder: Path, settings: Settings) -> bool:

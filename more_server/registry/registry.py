@@ -67,6 +67,8 @@ class Registry:
         self._settings = settings
         self._find = find
         self._choices = Choices(settings.admin_dir)
+        self._taken: dict[str, Choice] = {}
+        """Choices that are in force here, or that could not be."""
         self._changing = threading.RLock()
         """One change at a time; held while code of plugins runs, which may take `plugin_seconds` again and again."""
         self._lock = threading.Lock()
@@ -112,6 +114,7 @@ class Registry:
                 self._ask(manager, plugin, choice)
             plugins[one.name] = plugin
         check(merge(plugins, settings.voice_store))
+        self._taken = choices
         with self._lock:
             # Merged once more: one of them may have been found to hang meanwhile.
             self.snapshot = merge(plugins, settings.voice_store, strict=False)
@@ -207,6 +210,41 @@ class Registry:
             fresh.settings = fresh.configure(_values(given, Choice(settings=chosen)))
             self._replace(fresh, msgspec.structs.replace(choice, settings=chosen))
 
+    def take_up(self, *, again: bool) -> dict[str, str]:
+        """Follow what another server has decided: the plugins that are different now, and what kept each from it.
+
+        again: those that failed here and are enabled by choice are tried anew. What cannot be taken up is not tried
+        again before the next change of it. Raises SettingsError where the file cannot be used.
+        """
+        told = {}
+        with self._changing:
+            choices = self._choices.read()
+            for name, plugin in self._plugins.items():
+                choice = choices.get(name, Choice())
+                failed = again and choice.enabled and plugin.state == "failed"
+                if choice == self._taken.get(name, Choice()) and not failed:
+                    continue
+                self._taken[name] = choice
+                try:
+                    self._replace(self._chosen(plugin, choice), choice, decided=False)
+                except MoreError as error:
+                    told[name] = error.message
+                else:
+                    told[name] = ""
+        return told
+
+    def _chosen(self, known: Plugin, choice: Choice) -> Plugin:
+        """The plugin as a choice has it. Raises PluginFailure or BadInput."""
+        given = self._settings.plugins.get(known.name, {})
+        fresh = Plugin(known.found, known.seconds, known.module, hooks=known.hooks)
+        if fresh.module is None or known.state == "failed":
+            fresh = Plugin(known.found, known.seconds)
+            fresh.load()
+        default = bool(getattr(fresh.module, "enabled_by_default", True))
+        fresh.enabled = _enabled(known.name, choice, given, default=default)
+        fresh.settings = fresh.configure(_values(given, choice))
+        return fresh
+
     def told(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Changes of settings as a log may tell them. Raises PluginNotFound."""
         with self._lock:
@@ -230,15 +268,16 @@ class Registry:
                 plugin.offers = None
                 self.snapshot = merge(self._plugins, self._settings.voice_store, strict=False)
 
-    def _replace(self, plugin: Plugin, choice: Choice) -> None:
-        """Put a plugin in the place of itself: asked, merged, kept on disk, and only then seen."""
+    def _replace(self, plugin: Plugin, choice: Choice, *, decided: bool = True) -> None:
+        """Put a plugin in the place of itself: asked, merged, kept on disk where it was decided here, then seen."""
         known = self._manager.unregister(name=plugin.name) if self._manager.has_plugin(plugin.name) else None
         try:
             if plugin.enabled:
                 register(self._manager, plugin)
                 plugin.offers = plugin.ask(self._manager, self._context(plugin))
             self.check(merge(self._plugins | {plugin.name: plugin}, self._settings.voice_store))
-            self._choices.write(plugin.name, choice)
+            if decided:
+                self._choices.write(plugin.name, choice)
         except BaseException as error:
             if self._manager.has_plugin(plugin.name):
                 self._manager.unregister(name=plugin.name)
@@ -247,6 +286,7 @@ class Registry:
             if isinstance(error, SettingsError):  # of a plugin, not of the start: whoever asked can mend it
                 raise BadInput(error.message, param="name") from error
             raise
+        self._taken[plugin.name] = choice
         with self._lock:
             # Merged once more: one of the others may have been found to hang meanwhile.
             self._plugins = self._plugins | {plugin.name: plugin}

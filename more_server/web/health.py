@@ -14,6 +14,7 @@ from more_server.engine.watch import HUNG
 from more_server.files import set_aside_in
 from more_server.measures import gpu_memory
 from more_server.settings import Settings
+from more_server.siblings import Siblings
 from more_server.speak import Speaker
 from more_server.web import wire
 from more_server.web.described import described
@@ -68,17 +69,36 @@ class QueueHealth(msgspec.Struct, frozen=True):
     slots_in_use: int
 
 
-class Detail(msgspec.Struct, frozen=True, kw_only=True):
-    """`GET /health/detail`."""
+class ProcessHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One process with its engine."""
 
     status: Status
     reason: str
-    version: str
     uptime_seconds: int
     xtts: XttsHealth
     gpu: GpuHealth
     breaker: BreakerHealth
     queue: QueueHealth
+
+
+class WorkerHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several workers (`server.workers`)."""
+
+    worker: int
+    """Its number, from 0 on."""
+    answers: bool
+    """False: it is starting, has died and is started anew, or hangs."""
+    health: ProcessHealth | None
+
+
+class Detail(ProcessHealth, frozen=True, kw_only=True):
+    """`GET /health/detail`; with several workers, of the one that answers, and `workers` tells of all."""
+
+    version: str
+    worker: int
+    """Which one answers; 0 where there are none."""
+    workers: list[WorkerHealth]
+    """Empty where the server is one process."""
     jobs: dict[str, dict[str, int]]
     """By kind, then by status."""
     set_aside: list[str]
@@ -137,29 +157,50 @@ def ready(speaker: NamedDependency[Speaker]) -> Response[bytes]:
 
 # Versions, models and how busy a server is are what an attacker asks first, and nobody else needs but who runs it.
 @get("/health/detail", opt=described({"scope": "admin"}, answer=Detail))
-async def detail(speaker: NamedDependency[Speaker], job_counts: NamedDependency[JobCounts]) -> Response[bytes]:
+async def detail(
+    speaker: NamedDependency[Speaker], siblings: NamedDependency[Siblings], job_counts: NamedDependency[JobCounts]
+) -> Response[bytes]:
     """For administrators, always 200: `status`, what keeps it from `ok`; model, memory, queue, jobs, damaged files."""
-    state = speaker.engine.state()
-    now = _condition(speaker, state)
-    memory = await asyncio.to_thread(gpu_memory, state.device)
-    free, total = (None, None) if memory is None else (round(one / GIGABYTE, 2) for one in memory)
+    own, others = await asyncio.gather(own_health(speaker), siblings.ask("health"))
     jobs: dict[str, dict[str, int]] = {}
     for (kind, status), count in (await job_counts()).items():
         jobs.setdefault(kind, {})[status] = count
-    measures = speaker.reports.measures
     found = Detail(
-        status=now.status,
-        reason=now.reason,
-        version=measures.version,
-        uptime_seconds=round(measures.uptime),
-        xtts=XttsHealth(state.loaded, state.model, state.device, state.precision),
-        gpu=GpuHealth(free, total),
-        breaker=BreakerHealth(state.breaker_open),
-        queue=QueueHealth(state.waiting, state.speaking, state.slots, state.slots_in_use),
+        **{name: getattr(own, name) for name in own.__struct_fields__},
+        version=speaker.reports.measures.version,
+        worker=siblings.number,
+        workers=_workers(siblings, own, others) if siblings.count > 1 else [],
         jobs=jobs,
         set_aside=await asyncio.to_thread(_set_aside, speaker.settings),
     )
     return Response(wire.encode(found), media_type="application/json", headers={"cache-control": "no-store"})
+
+
+async def own_health(speaker: Speaker) -> ProcessHealth:
+    """Of this process."""
+    state = speaker.engine.state()
+    now = _condition(speaker, state)
+    memory = await asyncio.to_thread(gpu_memory, state.device)
+    free, total = (None, None) if memory is None else (round(one / GIGABYTE, 2) for one in memory)
+    return ProcessHealth(
+        status=now.status,
+        reason=now.reason,
+        uptime_seconds=round(speaker.reports.measures.uptime),
+        xtts=XttsHealth(state.loaded, state.model, state.device, state.precision),
+        gpu=GpuHealth(free, total),
+        breaker=BreakerHealth(state.breaker_open),
+        queue=QueueHealth(state.waiting, state.speaking, state.slots, state.slots_in_use),
+    )
+
+
+def _workers(siblings: Siblings, own: ProcessHealth, others: Mapping[int, bytes | None]) -> list[WorkerHealth]:
+    found: dict[int, ProcessHealth | None] = {siblings.number: own}
+    for number, content in others.items():
+        found[number] = None if content is None else msgspec.json.decode(content, type=ProcessHealth)
+    return [
+        WorkerHealth(worker=number, answers=health is not None, health=health)
+        for number, health in sorted(found.items())
+    ]
 
 
 def _set_aside(settings: Settings) -> list[str]:

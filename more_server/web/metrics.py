@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from more_server.engine.state import EngineState
 from more_server.measures import Measures, gpu_memory
+from more_server.siblings import Siblings
 from more_server.speak import Speaker
 from more_server.web.described import described
 from more_server.web.health import JobCounts, condition
@@ -101,19 +102,71 @@ class JobsCollector(Collector):
         yield jobs
 
 
+class Given(Collector):
+    """A metric that is known already."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        """It."""
+        yield self._metric
+
+
 @get("/metrics", opt=described({"scope": "admin"}, answer="text/plain"))
-async def metrics(speaker: NamedDependency[Speaker], job_counts: NamedDependency[JobCounts]) -> Response[bytes]:
+async def metrics(
+    speaker: NamedDependency[Speaker],
+    siblings: NamedDependency[Siblings],
+    job_counts: NamedDependency[JobCounts],
+) -> Response[bytes]:
     """Prometheus metrics: requests, first audio, real-time factor, queue, slots, batches, guards, memory, jobs."""
+    own, others = await asyncio.gather(own_metrics(speaker), siblings.ask("metrics"))
+    content = of_workers({siblings.number: own, **others}) if siblings.count > 1 else own
+    # Jobs are of all workers, and of other servers that share them: told once, of whoever is asked.
+    content += told(JobsCollector(await job_counts()))
+    # As a header: to a media type the framework adds the character set once more.
+    return Response(content, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def own_metrics(speaker: Speaker) -> bytes:
+    """What this process counted, and what its engines do."""
     models = [(model.lease, model.engine.state()) for model in speaker.fleet.present()]
     measures = speaker.reports.measures
     steps = measures.steps({lease: state.steps_by_rows for lease, state in models})
-    content = measures.text() + told(
+    return measures.text() + told(
         EngineCollector(condition(speaker).ready, [state for _, state in models], steps),
         GpuCollector(await _gpus(state.device for _, state in models)),
-        JobsCollector(await job_counts()),
     )
-    # As a header: to a media type the framework adds the character set once more.
-    return Response(content, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def of_workers(texts: Mapping[int, bytes | None]) -> bytes:
+    """The metrics of several workers as one text, a label `worker` in each sample; None: one that does not answer."""
+    families: dict[str, list[str]] = {}
+    for number, text in sorted(texts.items()):
+        family: list[str] = []
+        for line in (text or b"").decode().splitlines():
+            if line.startswith("# HELP "):
+                # A family's lines stand together; its head, which is the same in all workers, once before them.
+                family = families.setdefault(line.split(" ", 3)[2], [line])
+            elif line.startswith("#"):
+                if line not in family:
+                    family.append(line)
+            elif line:
+                family.append(_labelled(line, number))
+    up = GaugeMetricFamily("more_worker_up", "Whether a worker answers", labels=["worker"])
+    for number, text in sorted(texts.items()):
+        up.add_metric([str(number)], text is not None)
+    lines = [line for family in families.values() for line in family]
+    return "".join(f"{line}\n" for line in lines).encode() + told(Given(up))
+
+
+def _labelled(sample: str, worker: int) -> str:
+    """`name 1` or `name{label="…"} 1` with one label more; a name has neither spaces nor braces."""
+    named, brace, labels = sample.partition("{")
+    if brace and " " not in named:
+        return f'{named}{{worker="{worker}",{labels}'
+    name, _, value = sample.partition(" ")
+    return f'{name}{{worker="{worker}"}} {value}'
 
 
 def told(*collectors: Collector) -> bytes:

@@ -85,5 +85,5 @@ async def change_plugin(
 @post("/v1/admin/reload", opt=described(ADMIN, answer=Reloaded, errors=(BadInput,)), status_code=200)
 async def reload(request: Request[Any, Any, Any], administration: NamedDependency[Administration]) -> Response[bytes]:
     """Read the settings anew and look for plugins that came, went or changed."""
-    waiting = await administration.reload(caller(request))
+    waiting = await administration.reload(caller(request), tell=True)
     return answer(Reloaded(waiting, await asyncio.to_thread(administration.speaker.registry.rows)))

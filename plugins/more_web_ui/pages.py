@@ -25,11 +25,11 @@ TYPES = {
 }
 """By the end of a file's name; what has another one is not served."""
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; "
-    "media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Only what this server has: no inline script, no style in an attribute, no other host. Audio and curves are fetched
-with the key, so they are shown as blobs."""
+"""Only what this server has: no inline script, no style in an attribute, no other host. Audio is fetched with the
+key, so it is played as blobs."""
 
 
 class Asset(msgspec.Struct, frozen=True):

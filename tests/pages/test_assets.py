@@ -82,6 +82,17 @@ def test_the_scripts_pass_the_linter() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_rule_is_written_once() -> None:
+    """Styles stay once they are loaded: those of one panel must not change another."""
+    owners: dict[str, str] = {}
+    for path in sorted(STATIC.glob("*.css")):
+        owner = "the shell" if path.name in ("style.css", "parts.css") else path.name
+        text = re.sub(r"/\*.*?\*/|@media[^{]*\{|@keyframes[^}]*\}\s*\}", "", path.read_text("utf-8"), flags=re.DOTALL)
+        selectors = {part.strip() for head in re.findall(r"([^{}]+)\{", text) for part in head.split(",")}
+        for selector in selectors:
+            assert owners.setdefault(selector, owner) == owner, f"{selector} of {owner}"
+
+
 def test_no_state_at_module_level() -> None:
     for path in SCRIPTS:
         for line in path.read_text("utf-8").splitlines():

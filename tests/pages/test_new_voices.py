@@ -1,6 +1,7 @@
 """Voices made of files and of what a microphone gives."""
 
 import io
+import re
 import wave
 from pathlib import Path
 
@@ -175,6 +176,41 @@ def test_recording_ends_with_the_look_at_it(panel: Page) -> None:
     expect(takes(panel)).to_have_count(1)
 
 
+def test_who_goes_away_before_the_browser_allows_it_is_not_recorded(panel: Page) -> None:
+    panel.evaluate(
+        """() => { const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+          await new Promise((allow) => { window.allow = allow; });
+          return (window.stream = await ask(wanted)); }; }"""
+    )
+    press(panel, "New voice")
+    press(panel, "Record")
+    panel.get_by_role("link", name="Connect").click()
+    expect(panel.locator("#panel-voices")).to_be_hidden()
+    ended = """async () => { allow(); for (;;) { await new Promise((done) => setTimeout(done, 50));
+        if (window.stream?.getTracks()[0].readyState === "ended") return true; } }"""
+    assert panel.evaluate(ended)
+    panel.get_by_role("link", name="Voices").click()
+    expect(takes(panel)).to_have_count(0)
+
+
+def test_one_take_at_a_time(panel: Page) -> None:
+    panel.evaluate(
+        """() => { window.streams = []; const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+          const stream = await ask(wanted); streams.push(stream); return stream; }; }"""
+    )
+    press(panel, "New voice")
+    record(panel, "Record")
+    press(panel, "Record another take")
+    until_recorded(panel)
+    takes(panel).first.get_by_role("button", name="Record again").click()  # which ends the second
+    expect(takes(panel)).to_have_text([re.compile("Take 2")])
+    until_recorded(panel)
+    live = "streams.filter((one) => one.getTracks()[0].readyState === 'live').length"
+    assert (panel.evaluate("streams.length"), panel.evaluate(live)) == (3, 1)
+
+
 @pytest.mark.parametrize("why", UNABLE)
 def test_a_browser_without_microphones_says_so(open_page: Opens, why: str) -> None:
     script, told = UNABLE[why]
@@ -197,6 +233,3 @@ def test_a_microphone_that_is_refused_says_why(panel: Page, name: str) -> None:
     press(panel, "New voice")
     press(panel, "Record")
     expect(panel.get_by_text(REFUSED[name])).to_be_visible()
-
-
-# -- mixed, changed, removed

@@ -32,7 +32,8 @@ def show_key(page: Page, key: str, *, remember: bool = False) -> None:
     dialog = page.get_by_role("dialog", name="Key of this server")
     dialog.get_by_label("Key", exact=True).fill(key)
     dialog.get_by_label("Remember it on this device").set_checked(remember)
-    dialog.get_by_role("button", name="Use this key").click()
+    dialog.get_by_label("Key", exact=True).press("Enter")
+    expect(dialog).to_have_count(0)
 
 
 def test_a_server_with_keys_asks_for_one(open_page: Callable[..., Page], locked: tuple[Server, str, str]) -> None:
@@ -40,7 +41,7 @@ def test_a_server_with_keys_asks_for_one(open_page: Callable[..., Page], locked:
     page = open_page(url=str(server.http.base_url), allowed=("401",))
     page.get_by_role("button", name="Speak", exact=True).click()
     dialog = page.get_by_role("dialog", name="Key of this server")
-    expect(dialog).to_contain_text("this server asks for a key")
+    expect(dialog).to_contain_text("This server asks for a key.")
     show_key(page, "more_wrong")
     page.get_by_role("button", name="Speak", exact=True).click()
     expect(dialog).to_contain_text("there is no such key")
@@ -99,6 +100,17 @@ def test_a_server_that_is_gone_is_told_and_found_again(open_page: Callable[..., 
         cut.heal()
         expect(condition).to_have_text("nano")
         expect(page.locator(".desk .problem")).to_be_hidden()
+
+
+def test_a_panel_that_did_not_come_can_be_asked_for_again(open_page: Callable[..., Page]) -> None:
+    page = open_page(allowed=("ERR_FAILED",))
+    page.route("**/ui/voices.js", lambda route: route.abort())
+    page.get_by_role("link", name="Voices").click()
+    expect(page.locator(".toast")).to_contain_text("The server does not answer")
+    page.unroute("**/ui/voices.js")
+    page.get_by_role("link", name="Connect").click()
+    page.get_by_role("link", name="Voices").click()
+    expect(page.get_by_role("heading", name="Voices", exact=True)).to_be_visible()
 
 
 def test_the_panels_are_reached_by_keyboard(page: Page) -> None:

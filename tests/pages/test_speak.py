@@ -98,6 +98,9 @@ def test_its_waveform_grows_and_can_be_moved_in_by_keys(ears: Page) -> None:
     speak(ears, "The bread is still warm. " * 3)
     until_done(ears)
     wave = ears.get_by_role("slider", name="Waveform")
+    # Held down as a finger does, while it is drawn sixty times a second.
+    ears.get_by_role("button", name="Pause").click(delay=200)
+    ears.get_by_role("button", name="Play").click(delay=200)
     painted = wave.evaluate(
         "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"
     )
@@ -110,6 +113,10 @@ def test_its_waveform_grows_and_can_be_moved_in_by_keys(ears: Page) -> None:
     assert end - float(wave.get_attribute("aria-valuenow") or 0) == pytest.approx(2, abs=0.15)
     ears.keyboard.press("Home")
     assert float(wave.get_attribute("aria-valuenow") or 1) == 0
+    ears.get_by_role("button", name="Play").click()
+    wave.focus()
+    ears.keyboard.press("End")
+    expect(ears.get_by_role("button", name="Play")).to_be_visible()  # at its end it is over
 
 
 def test_another_press_stops_it_and_the_server_stops_too(page: Page, studio: Server) -> None:
@@ -237,6 +244,31 @@ def test_an_address_fills_the_panel_in(open_page: Callable[..., Page]) -> None:
     expect(page.get_by_label("Text", exact=True)).to_have_value("Good evening.")
     expect(settings(page).get_by_label("Voice", exact=True)).to_have_value("rowan")
     expect(page.get_by_role("slider", name="Speed")).to_have_value("1")
+
+
+def test_what_was_chosen_stays_when_the_server_is_asked_again(open_page: Callable[..., Page]) -> None:
+    page = open_page("#speak/language=en&speed=2")
+    language, speed = settings(page).get_by_label("Language"), settings(page).get_by_role("slider", name="Speed")
+    expect(language).to_have_value("en")
+    language.select_option("")
+    speed.fill("0")
+    page.route("**/v1/audio/voices", lambda route: route.fulfill(json={"voices": [{"id": "zed", "name": "Zed"}]}))
+    page.get_by_role("button", name="Key of this server").click()
+    page.get_by_role("button", name="Use this key").click()
+    expect(settings(page).get_by_role("option", name="Zed")).to_have_count(1)
+    expect(language).to_have_value("")
+    expect(speed).to_have_value("0")
+
+
+def test_a_text_that_was_not_spoken_is_still_there_after_a_reload(page: Page) -> None:
+    page.get_by_label("Text", exact=True).fill("Not yet.")
+    page.get_by_label("Language of this page").select_option("pt")
+    expect(page.get_by_label("Texto", exact=True)).to_have_value("Not yet.")
+
+
+def test_the_first_text_is_one_that_the_model_can_speak(open_page: Callable[..., Page]) -> None:
+    page = open_page(locale="pt-BR")
+    expect(page.get_by_label("Texto", exact=True)).to_have_value(re.compile("On quiet evenings"))
 
 
 def test_a_voice_is_heard_before_it_speaks(page: Page) -> None:

@@ -1,6 +1,7 @@
 """The panel of voices: heard, mixed, changed, removed and had back."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,8 @@ def test_a_recording_is_played(open_page: Opens, studio: Server) -> None:
     press(page, "Play a recording of Linden: reference.wav")
     assert played(page) == pytest.approx(voice(studio, "linden")["report"]["seconds"], abs=0.05)
     assert page.get_by_role("button", pressed=True).count() == 1
+    press(page, "Play a recording of Rowan: reference.wav")
+    expect(page.get_by_role("button", pressed=True)).to_have_accessible_name(re.compile("Rowan"))
 
 
 def test_the_report_is_readable(panel: Page, studio: Server) -> None:
@@ -131,6 +134,7 @@ def test_a_deleted_voice_can_be_had_back(open_page: Opens, bank: Server, clip: P
     line(page, "Ann").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Ann is deleted.")).to_be_visible()
     expect(line(page, "Ann")).to_have_count(0)
+    expect(line(page, "Linden").get_by_role("button").first).to_be_focused()  # what is in its place
     assert "ann" not in voices(bank)
     press(page, "Undo")
     expect(line(page, "Ann")).to_be_visible()

@@ -100,6 +100,3 @@ def played(page: Page) -> float:
     root = page.locator("html")
     expect(root).to_have_attribute("data-played", re.compile("."))
     return float(root.get_attribute("data-played") or 0)
-
-
-# -- seen and heard

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import msgspec
@@ -76,6 +76,7 @@ def attended(asked: bool) -> Iterator[Teller]:
         return
     descriptor = os.dup(1)
     os.dup2(2, 1)  # what libraries print goes to the log, not among the lines
+    _part()
     threading.Thread(target=_watch, name="attended", daemon=True).start()
     teller = Teller(descriptor)
     try:
@@ -102,3 +103,13 @@ def _end() -> NoReturn:
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(128 + signal.SIGKILL)
+
+
+def _part() -> None:
+    """Make a group of this process and those that it starts, to be ended as one, and not by a Ctrl-C elsewhere.
+
+    Not a session: Linux's autogroups would weigh it as much as the server, whatever its niceness. And not asked of
+    `create_subprocess_exec`, as uvloop, which some servers run in, cannot.
+    """
+    with suppress(PermissionError):  # it has a session of its own already
+        os.setpgid(0, 0)

@@ -13,6 +13,11 @@ export class ApiError extends Error {
     super(message);
     Object.assign(this, { status, code, param, wait });
   }
+
+  /** Whether another key may be what is missing. */
+  get needsKey() {
+    return this.status === 401 || this.status === 403;
+  }
 }
 
 /** Whether an error is only that somebody stopped it. */
@@ -50,7 +55,9 @@ export class Api {
    *   body: an object is sent as JSON, the rest as it is. quiet: nobody is asked for a key.
    */
   async send(method, path, { body, headers = {}, signal, quiet = false } = {}) {
-    const all = this.key ? { authorization: `Bearer ${this.key}`, ...headers } : { ...headers };
+    // What no header can hold is no key either, which the server says; `fetch` would look as if there was no server.
+    const authorization = `Bearer ${this.key.replace(/[^!-~]/g, "?")}`;
+    const all = this.key ? { authorization, ...headers } : { ...headers };
     const isJson = body && Object.getPrototypeOf(body) === Object.prototype;
     if (isJson) all["content-type"] = "application/json";
     let response;
@@ -77,6 +84,11 @@ export class Api {
 
   async blob(path, how = {}) {
     return this.#whole((await this.send("GET", path, how)).blob());
+  }
+
+  /** A whole speech; `body` is that of `POST /v1/audio/speech`. */
+  async spoken(body) {
+    return this.#whole((await this.send("POST", "/v1/audio/speech", { body })).blob());
   }
 
   /** A file into the folder that the browser puts downloads in. */
@@ -119,8 +131,11 @@ export class Api {
       (body) => body.error ?? {},
       () => ({}),
     );
-    const message = told.message ?? this.#t("errors.status", { status: response.status });
-    return new ApiError(message, { ...told, status: response.status, wait });
+    const { status } = response;
+    // To programs the server says which header it wants.
+    const isBare = status === 401 && !this.key;
+    const message = isBare ? this.#t("errors.noKey") : (told.message ?? this.#t("errors.status", { status }));
+    return new ApiError(message, { ...told, status, wait });
   }
 }
 
@@ -138,11 +153,16 @@ export function save(blob, name) {
 /** Wait some milliseconds; raises what the signal was stopped with. */
 export function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => {
+    signal?.throwIfAborted();
+    const stopped = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    });
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stopped);
+      resolve();
+    }, milliseconds);
+    signal?.addEventListener("abort", stopped);
   });
 }
 

@@ -1,5 +1,6 @@
 // Recordings and finished audio: one at a time in the whole page.
 
+import { ApiError } from "./api.js";
 import { button, icon } from "./dom.js";
 
 /**
@@ -25,23 +26,22 @@ export function playButton(app, { label, load, text, class: kind = "quiet", oner
   }
   async function toggle() {
     if (audio) return stop();
-    app.emit("playing", shown);
+    app.plays(stop);
+    const mine = (audio = new Audio());
+    look();
     try {
-      const mine = (audio = new Audio());
-      look();
       const blob = await load();
       if (audio !== mine) return; // it was stopped meanwhile
       audio.onended = stop;
       audio.src = URL.createObjectURL(blob);
       await audio.play().catch((error) => {
-        if (audio === mine) throw new Error(app.t("errors.unplayable", { reason: error.message }));
+        if (audio === mine) throw new ApiError(app.t("errors.unplayable", { reason: error.message }));
       });
     } catch (error) {
-      stop();
+      if (audio === mine) stop();
       onerror(error);
     }
   }
-  app.on("playing", (who) => who !== shown && stop());
   look();
   return shown;
 }

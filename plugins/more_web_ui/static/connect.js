@@ -21,8 +21,8 @@ async function fill(app, body) {
   const plugins = await app.api.get("/v1/admin/plugins", { quiet: true }).then(
     ({ data }) => data,
     (error) => {
-      if ([401, 403].includes(error.status)) return [];
-      throw error;
+      if (!error.needsKey) app.toastError(error); // the address is right all the same
+      return [];
     },
   );
   const found = (name) => plugins.find((one) => one.name === name);
@@ -95,7 +95,7 @@ function home(app, plugin, isOwn) {
     [t("connect.host"), location.hostname],
     [t("connect.port"), String(port)],
   ];
-  const isShut = plugin && (!plugin.enabled || (!isOwn && !EVERYWHERE.includes(plugin.settings.host)));
+  const isShut = plugin && (!plugin.enabled || (!isOwn && !EVERYWHERE.includes(plugin.settings?.host)));
   const note = isShut ? t("connect.wyomingShut") : t("connect.wyomingOpen");
   return card(app, "Home Assistant", { steps: t("connect.home"), values, note });
 }

@@ -1,7 +1,6 @@
 // Loss curves, drawn as SVG in the colours of the page.
 
 import { h, put } from "./dom.js";
-import { plain } from "./jobwords.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 200;
@@ -11,7 +10,7 @@ const EDGE = { left: 44, right: 12, top: 10, bottom: 24 };
  * `element` and `draw({train, held_out})`, each a list of [step, loss].
  * @param {any} app
  */
-export function lossChart({ language, t }) {
+export function lossChart({ t, units }) {
   const picture = s("svg", { role: "img", class: "curves", height: HEIGHT });
   const names = [["train", t("jobs.figure.train")], ["held", t("jobs.figure.held")]];
   const legend = h("div", { class: "row soft" }, names.map(([kind, name]) => [h("span", { class: `swatch ${kind}` }), name]));
@@ -27,8 +26,8 @@ export function lossChart({ language, t }) {
     const [x, steps] = scale([0, ...points.map(([step]) => step)], EDGE.left, width - EDGE.right, width / 90, { whole: true });
     const [y, losses] = scale(points.map(([, loss]) => loss), HEIGHT - EDGE.bottom, EDGE.top, 4);
     const lines = losses.map((loss) => s("path", { class: "grid", d: `M${EDGE.left} ${y(loss)}H${width - EDGE.right}` }));
-    const rows = losses.map((loss) => label(language, loss, { x: EDGE.left - 6, y: y(loss) + 4, "text-anchor": "end" }));
-    const columns = steps.map((step) => label(language, step, { x: x(step), y: HEIGHT - 6, "text-anchor": "middle" }));
+    const rows = losses.map((loss) => label(units, loss, { x: EDGE.left - 6, y: y(loss) + 4, "text-anchor": "end" }));
+    const columns = steps.map((step) => label(units, step, { x: x(step), y: HEIGHT - 6, "text-anchor": "middle" }));
     put(picture, lines, rows, columns, line(curves.train, "train", x, y), line(curves.held_out, "held", x, y));
     const [last, held] = [curves.train.at(-1), curves.held_out.at(-1)];
     const said = { train: last?.[1] ?? "–", held: held?.[1] ?? "–", step: (last ?? held)[0] };
@@ -45,8 +44,8 @@ function s(tag, attributes, ...children) {
   return element;
 }
 
-function label(language, value, attributes) {
-  return s("text", attributes, plain(language, value));
+function label(units, value, attributes) {
+  return s("text", attributes, units.number(value));
 }
 
 function line(points, kind, x, y) {

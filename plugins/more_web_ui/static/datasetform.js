@@ -1,8 +1,7 @@
 // Recordings from this device, sent to the server and made into a dataset.
 
 import { ApiError, isStop } from "./api.js";
-import { busy, button, clear, field, h, problemBox } from "./dom.js";
-import { fail, size } from "./jobwords.js";
+import { attempt, busy, button, field, h, problemBox } from "./dom.js";
 import { Upload } from "./tus.js";
 
 const KINDS = ".zip,.csv,audio/*,.mp4,.mov,.webm,.mkv";
@@ -31,7 +30,7 @@ export function datasetForm(app, onjob) {
     h("h2", {}, t("jobs.data.new")),
     field({ param: "uploads", label: t("jobs.data.files"), hint: t("jobs.data.filesHint"), control: pick }),
     field({ param: "name", label: t("jobs.data.name"), hint: t("jobs.data.nameHint"), control: by.name }),
-    field({ param: "language", label: t("jobs.languageOf"), control: by.language }),
+    field({ param: "language", label: t("jobs.languageOf"), hint: t("jobs.data.languageHint"), control: by.language }),
     h("details", {}, h("summary", {}, t("jobs.new.further")), h("div", { class: "columns" }, more)),
     problemBox(),
     sending.element,
@@ -43,9 +42,8 @@ export function datasetForm(app, onjob) {
     discard(app, uploads);
     uploads = [...pick.files].map((file) => new Upload(app, file));
   });
-  async function make() {
-    clear(form);
-    try {
+  const make = () =>
+    attempt(form, async () => {
       if (!uploads.length) throw new ApiError(t("jobs.data.noFiles"), { param: "uploads" });
       await sending.send(uploads);
       const words = Object.fromEntries(Object.entries(by).map(([name, { value }]) => [name, value.trim()]));
@@ -54,20 +52,17 @@ export function datasetForm(app, onjob) {
       uploads = [];
       for (const control of [pick, by.name]) control.value = "";
       onjob(job);
-    } catch (error) {
-      if (isStop(error)) return discard(app, uploads);
-      if (!(error instanceof ApiError)) throw error;
-      fail(form, error);
-    } finally {
-      sending.element.hidden = true;
-    }
+    }).catch(stopped).finally(() => (sending.element.hidden = true));
+  function stopped(error) {
+    if (!isStop(error)) throw error;
+    discard(app, uploads);
   }
   return form;
 }
 
 /** How far the files have come, and a button that stops them. `send` raises AbortError where that was pressed. */
 function sendingRow(app) {
-  const { language, t } = app;
+  const { t, units } = app;
   const bar = h("progress", { max: 1, "aria-label": t("jobs.data.sending") });
   const words = h("p", { class: "soft grow" });
   const stop = button({ icon: "stop", text: t("jobs.data.stop") });
@@ -79,7 +74,7 @@ function sendingRow(app) {
     const look = () => {
       const done = uploads.reduce((sum, { offset }) => sum + offset, 0);
       bar.value = total ? done / total : 1;
-      const values = { done: size(language, done), total: size(language, total) };
+      const values = { done: units.bytes(done), total: units.bytes(total) };
       words.textContent = done < total ? t("jobs.data.sent", values) : t("jobs.data.checked");
     };
     stop.onclick = () => stopper.abort();

@@ -1,6 +1,9 @@
 // Elements, fields and what is told beside them. No state: whatever is made here belongs to who asked for it.
 
+import { ApiError } from "./api.js";
+
 const SVG = "http://www.w3.org/2000/svg";
+const FOCUSED = "button:not(:disabled), a[href], input:not(:disabled), select, textarea, summary";
 // Set as properties: as attributes they would only say what a control began with.
 const PROPERTIES = new Set(["value", "checked", "disabled", "selected", "hidden", "indeterminate"]);
 
@@ -41,10 +44,23 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Children of an element in place of those that it has. */
+/**
+ * Children of an element in place of those that it has. Who was at one of them stays there, or comes to what is in its
+ * place now: the next line of a list where one was deleted.
+ */
 export function put(element, ...children) {
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  const index = [...element.children].findIndex((child) => child.contains(focused));
   element.replaceChildren(...children.flat(Infinity).filter((child) => child != null && child !== false));
+  if (focused && document.activeElement !== focused) refocus(focused, element, index);
   return element;
+}
+
+function refocus(focused, element, index) {
+  const near = element.isConnected ? (element.children[index] ?? element.lastElementChild) : null;
+  const all = [...(near?.querySelectorAll(FOCUSED) ?? [])];
+  const place = focused.isConnected ? focused : (all.find((one) => one.checkVisibility()) ?? element.closest("[tabindex]"));
+  place?.focus({ preventScroll: true });
 }
 
 export function set(element, name, value) {
@@ -97,23 +113,39 @@ export function problemBox() {
 }
 
 /**
- * Tell an error where the person looks: at the field that it is about, else in the problem box below `root`.
+ * Tell an error where the person looks: at the field that it, or a part of it, is about, else in the problem box below
+ * `root`.
  * @param {any} root
- * @param {{message: string, param?: string | null}} error
+ * @param {{message: string, param?: string | null}} error  `param`: such as "recipe.epochs" or "chain[2]".
  */
 export function tell(root, error) {
   clear(root);
-  const fields = error.param ? [...root.querySelectorAll("[data-param]")] : [];
-  const about = fields.find((one) => one.dataset.param === error.param);
-  const place = about ? about.querySelector(".wrong") : root.querySelector(".problem");
+  const param = error.param ?? "";
+  const isAbout = ({ dataset }) => param === dataset.param || [".", "["].some((mark) => param.startsWith(dataset.param + mark));
+  const about = [...root.querySelectorAll("[data-param]")].find(isAbout);
+  const place = (about ?? root).querySelector(about ? ".wrong" : ".problem");
   place.textContent = error.message;
   place.hidden = false;
+  about?.closest("details")?.setAttribute("open", "");
   const control = about?.querySelector("input, select, textarea");
   if (control) {
     control.setAttribute("aria-invalid", "true");
     control.focus({ preventScroll: true });
   }
-  place.scrollIntoView?.({ block: "nearest" });
+  place.scrollIntoView({ block: "nearest" });
+}
+
+/** Do something, and tell below `root` what went wrong with it. Gives whether it went well. */
+export async function attempt(root, work) {
+  clear(root);
+  try {
+    await work();
+    return true;
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    tell(root, error);
+    return false;
+  }
 }
 
 /** Nothing is wrong any more below `root`. */
@@ -123,22 +155,45 @@ export function clear(root) {
 }
 
 /**
- * Options of a select.
+ * A select.
  * @param {Array<[string, string]>} pairs  Values, and what is shown for them.
  */
 export function select(pairs, chosen, attributes = {}) {
-  const options = pairs.map(([value, shown]) => h("option", { value, selected: value === chosen }, shown));
-  return h("select", attributes, options);
+  return offer(h("select", attributes), pairs, chosen);
 }
 
-/** What somebody typed, picked or ticked takes effect only once the button is pressed; it cannot be pressed twice. */
+/** Options of a select in place of those that it has; what was chosen stays so where it can. */
+export function offer(control, pairs, chosen = control.value) {
+  put(control, pairs.map(([value, shown]) => h("option", { value }, shown)));
+  control.value = pairs.some(([value]) => value === chosen) ? chosen : (pairs[0]?.[0] ?? "");
+  return control;
+}
+
+/** Names and values, of which those that are null or empty are left out. */
+export function figures(pairs, kind = "figures") {
+  const told = pairs.filter((pair) => pair && pair[1] != null && pair[1] !== "");
+  return h("dl", { class: kind }, told.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+/** Files that are dropped on an element. */
+export function droppable(element, take) {
+  const over = (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return; // words may be dropped into a text
+    event.preventDefault();
+    element.classList.toggle("over", event.type === "dragover");
+    if (event.type === "drop") take([...event.dataTransfer.files]);
+  };
+  for (const type of ["dragover", "dragleave", "drop"]) element.addEventListener(type, over);
+  return element;
+}
+
+/** Work that a button stands for. Meanwhile it cannot be pressed again, but keeps the focus, as `disabled` would not. */
 export async function busy(pressed, work) {
-  pressed.disabled = true;
-  pressed.setAttribute("aria-busy", "true");
+  if (pressed.ariaBusy) return undefined;
+  pressed.ariaBusy = "true";
   try {
     return await work();
   } finally {
-    pressed.disabled = false;
-    pressed.removeAttribute("aria-busy");
+    pressed.ariaBusy = null;
   }
 }

@@ -1,16 +1,8 @@
 // A form made from a JSON Schema, as the server describes settings: it knows what was changed, and what was no value.
 
 import { ApiError } from "./api.js";
-import { button, clear, field, h, put, tell } from "./dom.js";
+import { button, field, h, put } from "./dom.js";
 import { controlFor, resolve } from "./form_controls.js";
-
-/** What was typed is no value; `param` names the field. */
-export class NoValue extends Error {
-  constructor(message, param) {
-    super(message);
-    this.param = param;
-  }
-}
 
 /**
  * @param {any} app
@@ -19,13 +11,13 @@ export class NoValue extends Error {
  *   schema: of an object. root: what `$ref` points into. changed: fields that can be taken back, by `undo`.
  *   prefix: before the names of fields in the server's errors. makers: controls of some fields, as `controlFor`.
  * @returns {{element: any, changes: () => Record<string, any>, renew: (values: any, changed: string[]) => void, rebase: Function}}
- *   changes: of what was edited; raises NoValue. renew: show these values. rebase: the same where nothing was edited.
+ *   changes: of what was edited; raises ApiError for what is no value. renew: show these values. rebase: the same where nothing was edited.
  */
 export function schemaForm(app, { schema, root = schema, values, changed, undo, ...how }) {
   const fields = Object.entries(schema.properties ?? {}).map(([name, given]) => {
     return schemaField(app, name, resolve(given, root), root, { undo, ...how });
   });
-  const element = h("div", { class: "settings" }, fields.map((one) => one.element));
+  const element = h("div", { class: "schema" }, fields.map((one) => one.element));
 
   function renew(now, nowChanged, kept = []) {
     for (const one of fields) {
@@ -52,8 +44,8 @@ function schemaField(app, name, schema, root, { prefix = "", undo, undoText, lab
     try {
       return control.read();
     } catch (error) {
-      if (error instanceof SyntaxError) throw new NoValue(app.t("admin.form.noJson", { reason: error.message }), param);
-      if (error instanceof RangeError) throw new NoValue(app.t("admin.form.noNumber"), param);
+      if (error instanceof SyntaxError) throw new ApiError(app.t("admin.form.noJson", { reason: error.message }), { param });
+      if (error instanceof RangeError) throw new ApiError(app.t("admin.form.noNumber"), { param });
       throw error;
     }
   }
@@ -100,24 +92,4 @@ function dressed(hint) {
   if (!hint) return;
   hint.lang = "en";
   put(hint, hint.textContent.split("`").map((part, number) => (number % 2 ? h("code", {}, part) : part)));
-}
-
-/** Tell a NoValue or the server's error in a form, at a field although the error may be about a part of it. */
-export function tellIn(form, error) {
-  const params = [...form.querySelectorAll("[data-param]")].map((one) => one.dataset.param);
-  const about = params.find((param) => error.param === param || new RegExp(`^${param}[.[]`).test(error.param ?? ""));
-  tell(form, { message: error.message, param: about ?? null });
-}
-
-/** Run what sends a form; whatever goes wrong is told in it. Gives whether it went well. */
-export async function sent(form, work) {
-  clear(form);
-  try {
-    await work();
-    return true;
-  } catch (error) {
-    if (!(error instanceof NoValue || error instanceof ApiError)) throw error;
-    tellIn(form, error);
-    return false;
-  }
 }

@@ -28,7 +28,7 @@ export function guarded(app, content, fill, again) {
     return true;
   }
   function refuse(error) {
-    const needsKey = error.status === 401 || error.status === 403;
+    const { needsKey } = error;
     const way = needsKey
       ? button({ icon: "key", text: app.t("admin.enterKey"), onclick: () => app.askKey("") })
       : button({ icon: "refresh", text: app.t("common.refresh"), onclick: load });

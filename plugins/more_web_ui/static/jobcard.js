@@ -1,7 +1,7 @@
 // One job: how it goes, what came of it, and what can be done with it.
 
 import { busy, button, h, put } from "./dom.js";
-import { clock, isLive, kindWord, moment, percent, size, stageWord, stateOf } from "./jobwords.js";
+import { isLive, kindWord, stageWord, stateOf } from "./jobwords.js";
 import { trainingView } from "./trainview.js";
 
 const FEW = 4; // results that are shown unfolded
@@ -21,7 +21,7 @@ export function jobCard(app, first, told) {
   const training = first.kind === "train" ? trainingView(app) : null;
   const results = resultList(app);
   const actions = h("div", { class: "row" });
-  const kind = h("span", { class: "chip" }, kindWord(app.t, first));
+  const kind = h("span", { class: "chip" }, kindWord(app.t, first.kind));
   const head = h("div", { class: "row" }, title, kind, state);
   const body = [head, about, going.element, problem, training?.element, results.element, actions];
   const card = { job: first, element: h("li", { class: "card", "data-job": first.id }, body.filter(Boolean)), update };
@@ -30,7 +30,7 @@ export function jobCard(app, first, told) {
     const before = card.job;
     card.job = job;
     title.textContent = titleOf(app.t, job);
-    const word = stateOf(app.t, job);
+    const word = stateOf(app.t, job.status);
     if (state.textContent !== word.text) state.textContent = word.text; // said again by screen readers otherwise
     state.className = `chip ${word.kind}`;
     about.textContent = described(app, job);
@@ -59,17 +59,18 @@ function titleOf(t, job) {
 /** When it was asked for, how long it took, and with what. */
 function described(app, job) {
   const { request } = job;
-  const parts = [moment(app.language, job.created)];
-  if (job.ended && job.started) parts.push(app.t("jobs.took", { time: clock(job.ended - job.started) }));
-  if (job.kind === "speech") parts.push(request.voice, request.language, request.response_format);
-  if (job.kind === "dataset") parts.push(request.language, clips(app.t, job));
+  const { units } = app;
+  const parts = [units.moment(job.created)];
+  if (job.ended && job.started) parts.push(app.t("jobs.took", { time: units.clock(job.ended - job.started) }));
+  if (job.kind === "speech") parts.push(request.voice, request.language && units.language(request.language), request.response_format);
+  if (job.kind === "dataset") parts.push(units.language(request.language), clips(app, job));
   if (job.kind === "train") parts.push(app.t("jobs.learns", { dataset: request.dataset, model: request.model }));
   return parts.filter(Boolean).join(" · ");
 }
 
-function clips(t, job) {
+function clips({ t, units }, job) {
   const { clips: count, seconds } = job.progress?.about ?? {};
-  return count == null ? "" : t("jobs.clips", { count, time: clock(seconds) });
+  return count == null ? "" : t("jobs.clips", { count, time: units.clock(seconds) });
 }
 
 /** Percent, stage and end of one that waits or runs. */
@@ -85,40 +86,40 @@ function goingOn(app) {
     words.textContent = progress ? parts(job, progress).filter(Boolean).join(" · ") : app.t("jobs.notBegun");
   }
   function parts(job, { percent: done, stage, estimated_end: end, about }) {
-    const shown = [percent(app.language, Math.floor(done) / 100), stageWord(app.t, stage)];
+    const shown = [app.units.percent(Math.floor(done) / 100), stageWord(app.t, stage)];
     if (!isLive(job)) return shown;
-    const ends = end && app.t("jobs.ends", { time: moment(app.language, end) });
+    const ends = end && app.t("jobs.ends", { time: app.units.moment(end) });
     return [...shown, ends, about.waiting_for ?? about.for ?? about.doing];
   }
   return { element, update };
 }
 
-/** The files of a job; samples of a training are shown elsewhere. */
+/** The files of a job; samples of a training are shown elsewhere. Lines of files that are as they were stay. */
 function resultList(app) {
   const list = h("ul", { class: "list results" });
   const count = h("summary", {});
   const folded = h("details", {}, count);
-  const element = h("div", {}, list);
-  let before = "";
+  const element = h("div", { hidden: true }, list);
+  let items = new Map(); // by what is told of a file
 
   function update(job) {
     const shown = job.results.filter((one) => !(job.kind === "train" && one.name.startsWith("samples/")));
-    const now = JSON.stringify(shown);
-    if (now === before) return;
-    before = now;
+    const keys = shown.map((one) => JSON.stringify(one));
+    if (keys.join() === [...items.keys()].join()) return;
+    items = new Map(keys.map((key, index) => [key, items.get(key) ?? resultItem(app, shown[index])]));
+    put(list, [...items.values()]);
     element.hidden = !shown.length;
-    put(list, shown.map((one) => resultItem(app, one)));
-    if (shown.length <= FEW) return void put(element, list);
     count.textContent = app.t("jobs.results", { count: shown.length });
-    folded.append(list);
-    put(element, folded);
+    const isMany = shown.length > FEW;
+    if (isMany) folded.append(list);
+    put(element, isMany ? folded : list);
   }
   return { element, update };
 }
 
 function resultItem(app, one) {
   const name = one.name.split("/").at(-1);
-  const more = [one.title && name, size(app.language, one.bytes)].filter(Boolean).join(" · ");
+  const more = [one.title && name, app.units.bytes(one.bytes)].filter(Boolean).join(" · ");
   const words = h("div", { class: "grow" }, h("div", {}, one.title || name), h("div", { class: "soft" }, more));
   const label = `${app.t("common.download")}: ${name}`;
   const fetched = (event) => busy(event.currentTarget, () => download(app, one.url, name));
@@ -131,15 +132,18 @@ function resultItem(app, one) {
 
 /** Long audio gets controls of its own, to go to and fro in it. */
 function listen(app, one, name, item) {
-  const start = async (event) => {
-    const pressed = event.currentTarget;
-    const src = app.api.key ? URL.createObjectURL(await busy(pressed, () => app.api.blob(one.url))) : app.api.url(one.url);
-    const audio = h("audio", { controls: true, src, "aria-label": name, onplay: () => app.emit("playing", audio) });
+  async function start({ currentTarget: pressed }) {
+    const blob = app.api.key && (await busy(pressed, () => app.api.blob(one.url)));
+    if (!pressed.isConnected) return; // it was pressed twice, or the job is gone
+    const src = blob ? URL.createObjectURL(blob) : app.api.url(one.url);
+    const hush = () => audio.pause();
+    const audio = h("audio", { controls: true, src, "aria-label": name, onplay: () => app.plays(hush) });
     audio.addEventListener("error", () => app.toast(app.t("errors.unplayable", { reason: audio.error.message })));
     pressed.remove();
     item.append(audio);
-    await audio.play();
-  };
+    audio.focus();
+    audio.play().catch(() => {}); // its error event has told why not
+  }
   return button({ icon: "play", label: `${app.t("common.play")}: ${name}`, class: "quiet", onclick: start });
 }
 

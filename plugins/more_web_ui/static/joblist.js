@@ -1,8 +1,9 @@
 // The list of jobs, kept as the server has it while somebody looks.
 
 import { ApiError } from "./api.js";
-import { button, h, problemBox, put } from "./dom.js";
+import { busy, button, h, problemBox, put } from "./dom.js";
 import { Following } from "./follow.js";
+import { polling } from "./guarded.js";
 import { jobCard } from "./jobcard.js";
 import { isLive } from "./jobwords.js";
 
@@ -19,30 +20,32 @@ export class JobList {
   #more;
   #following;
   #isShown = false;
-  #timer = 0;
+  #isFirst = true; // nobody is asked for a key every few seconds
+  #poll = polling(POLL, () => this.#look());
 
   constructor(app) {
     const { api, t } = app;
     this.#app = app;
     this.#empty = h("div", { class: "card empty", hidden: true }, h("p", {}, t("jobs.empty")));
-    this.#more = button({ text: t("jobs.more"), hidden: true, onclick: () => this.#older() });
+    this.#more = button({ text: t("jobs.more"), hidden: true, onclick: () => busy(this.#more, () => this.#older()) });
     this.#following = new Following(api, (job) => this.#take(job));
     this.element = h("div", { class: "stack" }, this.#problem, this.#empty, this.#list, h("div", { class: "row" }, this.#more));
     app.on("key", () => {
       this.#cards.clear();
       this.#place();
+      this.#poll.stop();
       if (this.#isShown) this.show();
     });
   }
 
   show() {
-    this.#isShown = true;
-    return this.#poll(false);
+    this.#isShown = this.#isFirst = true;
+    this.#poll.start();
   }
 
   hide() {
     this.#isShown = false;
-    clearTimeout(this.#timer);
+    this.#poll.stop();
     this.#following.choose([]);
   }
 
@@ -83,6 +86,7 @@ export class JobList {
     const there = this.#list.children;
     // What stays where it is keeps the focus, and what it plays.
     const isSame = wanted.length === there.length && wanted.every((one, at) => one === there[at]);
+    for (const gone of there) if (!wanted.includes(gone)) gone.querySelectorAll("audio").forEach(({ src }) => URL.revokeObjectURL(src));
     if (!isSame) put(this.#list, wanted);
     this.#empty.hidden = wanted.length > 0;
   }
@@ -99,11 +103,11 @@ export class JobList {
     this.#place();
   }
 
-  async #look(quiet) {
+  async #refresh(how) {
     const { api } = this.#app;
-    this.#merge(await api.get(`/v1/jobs?limit=${PAGE}`, { quiet }));
+    this.#merge(await api.get(`/v1/jobs?limit=${PAGE}`, how));
     for (const job of this.#jobs().slice(PAGE)) {
-      if (isLive(job) && !this.#following.has(job.id)) this.#take(await api.get(`/v1/jobs/${job.id}`, { quiet }));
+      if (isLive(job) && !this.#following.has(job.id)) this.#take(await api.get(`/v1/jobs/${job.id}`, how));
     }
     this.#follow();
   }
@@ -116,18 +120,17 @@ export class JobList {
     this.#follow();
   }
 
-  /** quiet: nobody is asked for a key every few seconds. */
-  async #poll(quiet) {
+  async #look() {
+    const how = { quiet: !this.#isFirst };
+    this.#isFirst = false;
     try {
-      if (!document.hidden) await this.#look(quiet);
+      await this.#refresh(how);
       this.#problem.hidden = true;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.#problem.textContent = error.message;
       this.#problem.hidden = false;
-    } finally {
-      clearTimeout(this.#timer);
-      if (this.#isShown) this.#timer = setTimeout(() => this.#poll(true), POLL);
     }
+    return true;
   }
 }

@@ -1,17 +1,14 @@
 // Keys: who may do what, and what was changed by whom.
 
-import { busy, button, field, h, problemBox, put } from "./dom.js";
+import { attempt, busy, button, field, h, problemBox, put } from "./dom.js";
 import { copyText } from "./copy.js";
-import { sent } from "./form.js";
 import { guarded } from "./guarded.js";
-import { units } from "./units.js";
 
 const SCOPES = { speech: "admin.keys.speech", voices: "admin.keys.voices", admin: "admin.keys.admin" };
 const CHANGES_SHOWN = 50;
 
 export default function (app, panel) {
   const { t } = app;
-  const unit = units(app);
   const made = h("div", { class: "card", hidden: true });
   const list = h("ul", { class: "list" });
   const first = h("p", { class: "note" }, t("admin.keys.first"));
@@ -21,13 +18,13 @@ export default function (app, panel) {
     await load();
   });
   const names = [t("admin.keys.time"), t("admin.keys.who"), t("admin.keys.what"), t("admin.keys.changes")];
-  const table = h("table", {}, h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))), audit);
+  const table = h("table", { class: "audit" }, h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))), audit);
   const content = h(
     "div",
     { class: "panel" },
     h("div", { class: "card" }, h("h2", {}, t("admin.keys.title")), first, list),
     form.element,
-    h("div", { class: "card" }, h("h2", {}, t("admin.keys.audit")), h("div", { class: "scroll", tabindex: "0" }, table)),
+    h("div", { class: "card" }, h("h2", {}, t("admin.keys.audit")), h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": t("admin.keys.audit") }, table)),
   );
 
   async function fill() {
@@ -37,22 +34,22 @@ export default function (app, panel) {
     ]);
     first.hidden = keys.data.length > 0;
     list.hidden = !keys.data.length;
-    put(list, keys.data.map((key) => keyItem(app, unit, key, load)));
-    put(audit, changes.data.reverse().map((entry) => auditRow(unit, entry)));
+    put(list, keys.data.map((key) => keyItem(app, key, load)));
+    put(audit, changes.data.reverse().map((entry) => auditRow(app.units, entry)));
     form.expect(keys.data.length === 0);
   }
   const { element, load } = guarded(app, content, fill);
   put(panel, made, element);
-  return { shown: load, hidden() {} };
+  return { shown: load };
 }
 
-function keyItem(app, unit, key, load) {
-  const { t } = app;
+function keyItem(app, key, load) {
+  const { t, units } = app;
   const limits = [
     key.rate_per_minute && t("admin.keys.perMinute", { count: key.rate_per_minute }),
     key.concurrency && t("admin.keys.atATime", { count: key.concurrency }),
-    t("admin.keys.created", { when: unit.when(key.created) }),
-    key.last_used ? t("admin.keys.used", { when: unit.when(key.last_used) }) : t("admin.keys.unused"),
+    t("admin.keys.created", { when: units.when(key.created) }),
+    key.last_used ? t("admin.keys.used", { when: units.when(key.last_used) }) : t("admin.keys.unused"),
   ];
   const scopes = key.scopes.map((scope) => h("span", { class: "chip accent" }, t(SCOPES[scope])));
   const told = h("div", { class: "grow" }, h("div", { class: "row" }, h("span", { class: "title" }, key.name), scopes));
@@ -62,8 +59,11 @@ function keyItem(app, unit, key, load) {
 
   async function deleted() {
     if (!(await app.sure(t("admin.keys.deleteOne", { name: key.name }), t("admin.keys.deleteText"), t("common.delete")))) return;
-    const work = () => app.api.json("DELETE", `/v1/admin/keys/${encodeURIComponent(key.id)}`);
-    if (await sent(element, () => busy(forget, work))) await load();
+    const work = async () => {
+      await app.api.json("DELETE", `/v1/admin/keys/${encodeURIComponent(key.id)}`);
+      await load();
+    };
+    await busy(forget, () => attempt(element, work));
   }
   return element;
 }
@@ -107,7 +107,7 @@ function keyForm(app, done) {
   const make = button({ icon: "plus", text: t("admin.keys.make"), class: "primary", type: "submit" });
   const element = h(
     "form",
-    { class: "card", novalidate: true, onsubmit: submitted },
+    { class: "card", onsubmit: submitted }, // checked by the browser: what is no number would be no limit
     h("h2", {}, t("admin.keys.new")),
     field({ param: "name", label: t("admin.keys.name"), hint: t("admin.keys.nameHint"), control: name }),
     h("fieldset", { "data-param": "scopes" }, h("legend", {}, t("admin.keys.scopes")), h("div", { class: "stack" }, ticks), wrong),
@@ -127,7 +127,7 @@ function keyForm(app, done) {
     const number = (input) => (input.value ? Number(input.value) : null);
     const body = { name: name.value, scopes, rate_per_minute: number(rate), concurrency: number(concurrency) };
     let key = null;
-    await busy(make, () => sent(element, async () => (key = await app.api.json("POST", "/v1/admin/keys", body))));
+    await busy(make, () => attempt(element, async () => (key = await app.api.json("POST", "/v1/admin/keys", body))));
     if (!key) return;
     element.reset();
     await done(key);
@@ -140,14 +140,14 @@ function keyForm(app, done) {
   return { element, expect };
 }
 
-function auditRow(unit, entry) {
+function auditRow(units, entry) {
   const { kind, name, id } = entry.actor;
   const failed = entry.outcome !== "allowed" && h("p", { class: "wrong" }, entry.outcome);
   const changes = Object.keys(entry.changes).length ? JSON.stringify(entry.changes) : "";
   return h(
     "tr",
     {},
-    h("td", { class: "time" }, unit.when(entry.time)),
+    h("td", { class: "time" }, units.when(entry.time)),
     h("td", {}, name || id || kind),
     h("td", {}, h("span", { class: "mono" }, entry.action), " ", entry.target, failed),
     h("td", { class: "mono changes" }, changes),

@@ -1,10 +1,10 @@
 // Overview: what the server is at now, and how it went in the last minutes.
 
-import { h, put } from "./dom.js";
+import { figures, h, put } from "./dom.js";
 import { guarded, polling } from "./guarded.js";
+import { kindWord, stateOf } from "./jobwords.js";
 import { buckets, parseMetrics, quantile, total } from "./metrics.js";
 import { plot } from "./plot.js";
-import { units } from "./units.js";
 
 const EVERY = 2000; // ms
 const SPAN = 300; // seconds that are drawn
@@ -20,8 +20,7 @@ const SPEECH_STATUS = {
 
 export default function (app, panel) {
   const facts = h("div", { class: "card" });
-  const unit = units(app);
-  const plots = makePlots(app, unit);
+  const plots = makePlots(app);
   const drawn = h("div", { class: "plots" }, plots.map((one) => one.element));
   let counted = [];
 
@@ -35,7 +34,7 @@ export default function (app, panel) {
     counted = [...counted.filter((one) => one.time > now.time - SPAN - LONG), now];
     const points = counted.map((one) => ({ ...one, ...rates(counted, one) }));
     for (const one of plots) one.draw(points.filter((point) => point.time > now.time - SPAN));
-    put(facts, told(app, unit, detail));
+    put(facts, told(app, detail));
   }
   const { element, load } = guarded(app, h("div", { class: "panel" }, facts, drawn), fill, () => poll.start());
   const poll = polling(EVERY, load);
@@ -73,48 +72,47 @@ function rates(all, now) {
   };
 }
 
-function makePlots(app, unit) {
-  const { t } = app;
+function makePlots(app) {
+  const { t, units } = app;
   const rate = (value) => t("admin.live.perSecond", { value });
   const make = (title, shown, lines, least) => plot(app, { title, span: SPAN, shown, lines, least });
   return [
     make(t("admin.live.requests"), rate, [{ key: "requests", name: "" }], 1),
-    make(t("admin.live.queue"), unit.number, [
+    make(t("admin.live.queue"), units.number, [
       { key: "speaking", name: t("admin.live.speaking") },
       { key: "waiting", name: t("admin.live.waiting") },
       { key: "slots", name: t("admin.live.slots") },
     ]),
-    make(t("admin.live.firstAudio"), unit.seconds, [
+    make(t("admin.live.firstAudio"), units.seconds, [
       { key: "median", name: t("admin.live.median") },
       { key: "slow", name: t("admin.live.slow") },
     ]),
     make(t("admin.live.audio"), (value) => t("admin.live.seconds", { value }), [{ key: "audio", name: "" }], 1),
-    make(t("admin.live.memory"), unit.bytes, [
+    make(t("admin.live.memory"), units.bytes, [
       { key: "memory", name: t("admin.live.process") },
       { key: "gpu", name: t("admin.live.gpu"), isOptional: true },
     ]),
   ];
 }
 
-function told(app, unit, detail) {
-  const { t } = app;
+function told({ t, units }, detail) {
   const [kind, key] = SPEECH_STATUS[detail.status];
   const { model, device, precision } = detail.xtts;
   const jobs = Object.entries(detail.jobs).flatMap(([of, counts]) => {
     const some = Object.entries(counts).filter(([, count]) => count);
-    return some.map(([status, count]) => `${of} ${status}: ${unit.number(count)}`);
+    return some.map(([status, count]) => `${kindWord(t, of)}, ${stateOf(t, status).text}: ${units.number(count)}`);
   });
   const facts = [
     [t("admin.live.version"), detail.version],
-    [t("admin.live.uptime"), unit.lasted(detail.uptime_seconds)],
+    [t("admin.live.uptime"), units.lasted(detail.uptime_seconds)],
     [t("admin.live.model"), model],
     [t("admin.live.device"), [device, precision].filter(Boolean).join(", ")],
     [t("admin.live.breaker"), detail.breaker.open ? t("admin.live.open") : t("admin.live.closed")],
-    [t("admin.live.jobs"), jobs.join(", ") || t("admin.live.none")],
+    [t("admin.live.jobs"), jobs.join(" · ") || t("admin.live.none")],
   ];
   return [
     h("div", { class: "row" }, h("span", { class: `chip ${kind}` }, t(key)), h("span", { class: "soft" }, detail.reason)),
-    h("dl", { class: "figures" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+    figures(facts),
     detail.set_aside.length > 0 &&
       h("div", { class: "problem" }, t("admin.live.setAside"), h("ul", {}, detail.set_aside.map((path) => h("li", {}, path)))),
   ];

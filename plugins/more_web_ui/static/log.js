@@ -2,7 +2,6 @@
 
 import { button, h, put, select } from "./dom.js";
 import { guarded, polling } from "./guarded.js";
-import { units } from "./units.js";
 
 const EVERY = 2000; // ms
 const FIRST = 300; // lines asked for at once
@@ -13,7 +12,6 @@ const SHORT = 200; // letters of a field that is shown in the line itself
 
 export default function (app, panel) {
   const { t } = app;
-  const unit = units(app);
   let lines = [];
   let started = null;
   let isPaused = false;
@@ -46,7 +44,7 @@ export default function (app, panel) {
   }
   function append(fresh) {
     const wasAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-    list.append(...fresh.filter(isWanted).map((line) => logLine(unit, line)));
+    list.append(...fresh.filter(isWanted).map((line) => logLine(app.units, line)));
     while (list.children.length > KEPT) list.firstChild.remove();
     none.hidden = list.children.length > 0;
     list.hidden = !none.hidden;
@@ -82,7 +80,7 @@ function controls(app, draw, paused) {
   };
 }
 
-function logLine(unit, line) {
+function logLine(units, line) {
   const fields = Object.entries(line.fields).filter(([, value]) => value !== "" && JSON.stringify(value) !== "{}");
   const isShort = ([, value]) => value === null || typeof value !== "object" || JSON.stringify(value).length <= SHORT;
   const short = fields.filter((one) => isShort(one) && String(one[1]).length <= SHORT);
@@ -99,7 +97,7 @@ function logLine(unit, line) {
   return h(
     "li",
     {},
-    h("time", { datetime: line.timestamp, class: "soft" }, unit.clock(line.timestamp)),
+    h("time", { datetime: line.timestamp, class: "soft" }, units.time(line.timestamp)),
     " ",
     h("span", { class: `chip ${KINDS[line.level] ?? ""}` }, line.level),
     " ",

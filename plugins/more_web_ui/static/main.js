@@ -1,8 +1,9 @@
 // The shell: what is around the panels, and what they share.
 
 import { Api, ApiError } from "./api.js";
-import { button, field, h, icon, newId, put, select } from "./dom.js";
+import { busy, button, field, h, icon, newId, put, select } from "./dom.js";
 import { chosenLanguage, LANGUAGES, loadTexts, rememberLanguage } from "./texts.js";
+import { units } from "./units.js";
 
 const PANELS = ["speak", "voices", "jobs", "admin", "connect"];
 const LOOK_EVERY = 5000; // ms between looks at whether the server takes requests
@@ -14,22 +15,40 @@ class App {
   #toasts = h("div", { class: "toasts", role: "status", "aria-live": "polite" });
   #listeners = {};
   #asking = false;
+  #hush = null; // stops what is being played
 
   constructor(language, t) {
     this.language = language;
     this.t = t;
+    this.units = units(language);
     this.api = new Api(t, (message) => this.askKey(message));
     document.body.append(this.#toasts);
   }
 
-  /** Panels tell each other: "voices" and "profiles" when they changed, "key" when another key is used, "speak" with
-   * what is to be filled into the first panel. */
+  /** Panels tell each other: "voices" and "profiles" when they changed, "key" when another key is used, "ready" when
+   * another model serves, or one again, "theme" when colours changed. For as long as the page: there is no way back. */
   on(what, listener) {
     (this.#listeners[what] ??= []).push(listener);
   }
 
   emit(what, told) {
     for (const listener of this.#listeners[what] ?? []) listener(told);
+  }
+
+  /** Somebody plays, and is stopped by `hush` once somebody else does; null: it is to be quiet. */
+  plays(hush) {
+    if (this.#hush !== hush) this.#hush?.();
+    this.#hush = hush;
+  }
+
+  /** What a script exports by default; it may be asked for again where that failed. */
+  async script(name) {
+    try {
+      return (await import(`./${name}.js`)).default;
+    } catch (cause) {
+      if (cause instanceof TypeError) throw new ApiError(this.t("errors.noServer"), { code: "no_server" });
+      throw cause;
+    }
   }
 
   /**
@@ -72,11 +91,14 @@ class App {
         frame.remove();
         resolve(value);
       };
-      const buttons = actions.map(({ value, text, class: kind = "", check }) => {
-        const act = async () => (await check?.()) !== false && frame.close(value);
-        return button({ text, class: kind, onclick: act });
+      const buttons = actions.map(({ value, text, class: kind = "", check }, index) => {
+        const act = async ({ currentTarget: pressed }) => {
+          if (!pressed.ariaBusy && (await busy(pressed, async () => check?.())) !== false) frame.close(value);
+        };
+        // The last one is pressed by Enter, too.
+        return button({ text, class: kind, type: index === actions.length - 1 ? "submit" : "button", onclick: act });
       });
-      const form = h("form", { method: "dialog", onsubmit: (event) => event.preventDefault() });
+      const form = h("form", { novalidate: true, onsubmit: (event) => event.preventDefault() });
       put(form, h("h2", { id: headingId }, title), content, h("div", { class: "row end" }, buttons));
       frame.append(form);
       document.body.append(frame);
@@ -149,9 +171,11 @@ function condition(app) {
 
 function themeButton(app) {
   const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  system.addEventListener("change", () => app.emit("theme"));
   root.dataset.theme = localStorage.getItem(THEME) ?? "";
   const turn = () => {
-    const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    const isDark = root.dataset.theme ? root.dataset.theme === "dark" : system.matches;
     root.dataset.theme = isDark ? "light" : "dark";
     localStorage.setItem(THEME, root.dataset.theme);
     app.emit("theme");
@@ -169,7 +193,7 @@ function languageChoice(app) {
 
 /** Panels are loaded when they are first looked at, and stay: what one is at goes on behind another. */
 function panels(app, main, links) {
-  const loading = {}; // name -> promise of a panel
+  const loading = {}; // promises of panels, by name
   const loaded = {};
   let current = "";
 
@@ -178,13 +202,19 @@ function panels(app, main, links) {
     return PANELS.includes(name) ? name : PANELS[0];
   }
   async function load(name) {
-    const module = await import(`./${name}.js`);
-    const section = h("section", { class: "panel", id: `panel-${name}`, "aria-labelledby": `link-${name}`, hidden: true });
-    loaded[name] = { section, ...(await module.default(app, section)) };
-    main.append(section);
-    return loaded[name];
+    try {
+      const make = await app.script(name);
+      const section = h("section", { class: "panel", id: `panel-${name}`, "aria-labelledby": `link-${name}`, hidden: true });
+      loaded[name] = { section, ...(await make(app, section)) };
+      main.append(section);
+      return loaded[name];
+    } catch (error) {
+      delete loading[name];
+      throw error;
+    }
   }
-  return async function follow() {
+  app.on("ready", () => current !== wanted() && follow());
+  async function follow() {
     const name = wanted();
     const panel = await (loading[name] ??= load(name));
     if (name !== wanted()) return; // somebody went elsewhere while it was loaded
@@ -197,7 +227,16 @@ function panels(app, main, links) {
     }
     document.title = `MORE · ${app.t(`shell.${name}`)}`;
     panel.shown?.(location.hash.slice(1).split("/").slice(1).join("/"));
-  };
+  }
+  return follow;
+}
+
+/** A file that is dropped beside its place would be opened, and the page with all that was typed gone. */
+function keepPage(event) {
+  const { dataTransfer, target } = event;
+  if (event.defaultPrevented || !dataTransfer.types.includes("Files") || target.type === "file") return;
+  event.preventDefault();
+  dataTransfer.dropEffect = "none";
 }
 
 async function start() {
@@ -214,6 +253,7 @@ async function start() {
   const brand = h("a", { href: "#speak", class: "brand" }, h("img", { src: "ui/icon.svg", alt: "" }), "MORE");
   const header = h("header", {}, brand, h("nav", { "aria-label": app.t("shell.panels") }, links), tools);
   document.body.prepend(skip, header, main);
+  for (const type of ["dragover", "drop"]) addEventListener(type, keepPage);
   const follow = panels(app, main, links);
   addEventListener("hashchange", follow);
   addEventListener("unhandledrejection", (event) => {

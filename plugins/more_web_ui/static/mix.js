@@ -1,8 +1,8 @@
 // Two voices mixed into another one.
 
 import { playButton } from "./audio.js";
-import { button, busy, field, h, problemBox, tell } from "./dom.js";
-import { attempt, refill, speakWith, spokenSample, triedIn } from "./voicebank.js";
+import { attempt, button, busy, field, h, offer, problemBox, tell } from "./dom.js";
+import { speakWith, spokenSample, triedIn } from "./voicebank.js";
 
 const STEP = 5; // per cent; neither voice can have none of it
 
@@ -43,12 +43,12 @@ export function mixer(app, onclose) {
   const actions = [h("div", { class: "row" }, listen, use), keeping, problemBox(), h("div", { class: "row end" }, close, keep)];
   const element = h("div", { class: "card" }, h("h2", {}, t("voices.mix.title")), shares.parts, actions);
 
-  function offer(bank) {
+  function offered(bank) {
     spoken = bank.spoken;
     shares.offer(bank.voices);
     keeping.hidden = keep.hidden = !bank.admin;
   }
-  return { element, offer };
+  return { element, offer: offered };
 }
 
 /** As requests name it: `a(75)+b(25)`. */
@@ -81,13 +81,13 @@ function shareFields(t) {
     shown.textContent = t("voices.mix.shares", values);
     share.setAttribute("aria-valuetext", shown.textContent);
   }
-  function offer(listed) {
+  function offered(listed) {
     voices = listed;
     const pairs = voices.map((voice) => [voice.id, voice.title]);
-    refill(first, pairs);
-    refill(second, pairs, second.value || pairs[1]?.[0]);
+    offer(first, pairs);
+    offer(second, pairs, second.value || pairs[1]?.[0]);
     look();
   }
   const sides = [field({ label: t("voices.mix.first"), control: first }), field({ label: t("voices.mix.second"), control: second })];
-  return { parts: [h("div", { class: "columns" }, sides), slide], chosen, offer };
+  return { parts: [h("div", { class: "columns" }, sides), slide], chosen, offer: offered };
 }

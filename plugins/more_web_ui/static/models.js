@@ -1,8 +1,7 @@
 // Models on disk: which are in memory, and which one serves.
 
-import { busy, button, clear, field, h, problemBox, put, tell } from "./dom.js";
+import { attempt, busy, button, field, figures, h, problemBox, put } from "./dom.js";
 import { guarded } from "./guarded.js";
-import { units } from "./units.js";
 
 export default function (app, panel) {
   const list = h("ul", { class: "list" });
@@ -16,7 +15,7 @@ export default function (app, panel) {
   }
   const { element, load } = guarded(app, card, fill);
   put(panel, element);
-  return { shown: load, hidden() {} };
+  return { shown: load };
 }
 
 function modelItem(app, model, draw) {
@@ -50,31 +49,24 @@ function modelItem(app, model, draw) {
     const answer = await app.dialog(t("admin.models.serveOne", { name: model.id }), content, actions);
     if (answer) await act(pressed, "switch", { keep: keep.checked });
   }
-  async function act(pressed, what, body) {
-    clear(element);
-    try {
-      const path = `/v1/admin/models/${encodeURIComponent(model.id)}/${what}`;
-      draw((await busy(pressed, () => app.api.json("POST", path, body))).data);
+  function act(pressed, what, body) {
+    const work = async () => {
+      draw((await app.api.json("POST", `/v1/admin/models/${encodeURIComponent(model.id)}/${what}`, body)).data);
       app.emit("ready"); // other models, other voices
-    } catch (error) {
-      tell(element, { message: error.message });
-    }
+    };
+    return busy(pressed, () => attempt(element, work));
   }
   return element;
 }
 
-function facts(app, model) {
-  const { t } = app;
-  const unit = units(app);
-  const told = [
-    [t("admin.models.size"), unit.bytes(model.size_bytes)],
+function facts({ t, units }, model) {
+  return figures([
+    [t("admin.models.size"), units.bytes(model.size_bytes)],
     model.parameters > 0 && [t("admin.models.parameters"), t("admin.models.millions", { value: model.parameters / 1e6 })],
-    [t("admin.models.languages"), model.languages.map(unit.language).join(", ")],
+    [t("admin.models.languages"), model.languages.map(units.language).join(", ")],
     [t("admin.models.licence"), model.licence],
     model.device && [t("admin.live.device"), [model.device, model.precision].filter(Boolean).join(", ")],
-    model.loaded && [t("admin.live.speaking"), unit.number(model.speaking)],
-    model.loaded && [t("admin.live.waiting"), unit.number(model.waiting)],
-  ];
-  const pairs = told.filter((pair) => pair && pair[1]);
-  return h("dl", { class: "figures" }, pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+    model.loaded && [t("admin.live.speaking"), units.number(model.speaking)],
+    model.loaded && [t("admin.live.waiting"), units.number(model.waiting)],
+  ]);
 }

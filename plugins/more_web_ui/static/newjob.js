@@ -1,41 +1,36 @@
 // Long text to be spoken: a text or a file, and how.
 
 import { ApiError } from "./api.js";
-import { busy, button, clear, field, h, problemBox, put, select } from "./dom.js";
-import { fail, size } from "./jobwords.js";
+import { attempt, busy, button, droppable, field, h, offer, problemBox, put, select } from "./dom.js";
 import { previewOf } from "./preview.js";
+import { choices } from "./settings.js";
 
 const SHOWN = 300; // passages of a preview
-const QUALITIES = { fast: "jobs.quality.fast", balanced: "jobs.quality.balanced", high_quality: "jobs.quality.high" };
 
 /**
- * The form: `element` and `load()` for what can be chosen.
+ * The form: `element`, and `shown()` for what can be chosen.
  * @param {any} app
  * @param {(job: any) => void} onjob  A job was begun.
  */
 export function newJob(app, onjob) {
   const { t } = app;
   const source = textOrFile(app);
-  const choices = controls(app);
+  const how = controls(app);
   const preview = h("div", { class: "stack", "aria-live": "polite" });
   const look = button({ text: t("jobs.new.preview"), onclick: (event) => asked(event, show) });
   const start = button({ icon: "play", text: t("jobs.new.start"), class: "primary", onclick: (event) => asked(event, begin) });
   const row = h("div", { class: "row end" }, look, start);
   const form = h("form", { class: "card", onsubmit: (event) => event.preventDefault(), oninput: stale, onchange: stale });
-  put(form, source.elements, choices.elements, problemBox(), row);
-  accept(form, (file) => source.take(file));
+  put(form, source.elements, how.elements, problemBox(), row);
+  droppable(form, ([file]) => file && source.take(file));
+  for (const what of ["key", "ready", "voices", "profiles"]) app.on(what, () => form.offsetParent && shown());
 
   function stale() {
     put(preview); // it tells of what was asked for before
   }
-  async function asked(event, work) {
-    clear(form);
-    try {
-      await busy(event.currentTarget, async () => work({ kind: "speech", ...choices.values(), ...(await source.value()) }));
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      fail(form, error);
-    }
+  function asked({ currentTarget: pressed }, work) {
+    const whole = async () => work({ kind: "speech", ...how.values(), ...(await source.value()) });
+    return busy(pressed, () => attempt(form, whole));
   }
   async function show(body) {
     put(preview, previewOf(app, await app.api.json("POST", `/v1/jobs/preview?limit=${SHOWN}`, body)));
@@ -47,26 +42,8 @@ export function newJob(app, onjob) {
     stale();
     onjob(job);
   }
-  async function load() {
-    try {
-      await choices.load();
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      fail(form, error);
-    }
-  }
-  return { element: h("div", { class: "stack" }, form, preview), load };
-}
-
-/** A file that is dropped on an element. */
-function accept(element, take) {
-  const over = (event) => {
-    if (!event.dataTransfer.types.includes("Files")) return; // words may be dropped into the text
-    event.preventDefault();
-    element.classList.toggle("dropping", event.type === "dragover");
-    if (event.type === "drop" && event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
-  };
-  for (const type of ["dragover", "dragleave", "drop"]) element.addEventListener(type, over);
+  const shown = () => attempt(form, how.load);
+  return { element: h("div", { class: "stack" }, form, preview), shown };
 }
 
 /** A text, or a file in its place. `value()` is the part of the request. */
@@ -87,7 +64,7 @@ function textOrFile(app) {
     file = one;
     chosen.hidden = !file;
     writing.hidden = !!file;
-    name.textContent = file ? `${file.name} · ${size(app.language, file.size)}` : "";
+    name.textContent = file ? `${file.name} · ${app.units.bytes(file.size)}` : "";
     if (pick.files[0] !== file) pick.value = "";
     text.dispatchEvent(new Event("input", { bubbles: true }));
   }
@@ -167,29 +144,10 @@ function controls(app) {
 }
 
 /** Voices, quality profiles and languages of the server; what was chosen stays. */
-async function fill({ api, language, t }, { voice, quality, language: spoken }) {
-  const [voices, models, profiles] = await Promise.all([api.get("/v1/audio/voices"), api.get("/v1/models"), qualities(api)]);
-  const names = new Intl.DisplayNames([language], { type: "language" });
-  const languages = models.data[0].language.map((code) => [code, names.of(code)]);
-  languages.sort(([, one], [, other]) => one.localeCompare(other, language));
-  offer(voice, t("jobs.new.serverVoice"), voices.data.map((one) => [one.id, one.label]));
-  offer(quality, t("jobs.new.serverQuality"), profiles.map((name) => [name, name in QUALITIES ? t(QUALITIES[name]) : name]));
-  offer(spoken, t("jobs.new.anyLanguage"), languages);
-}
-
-function offer(control, none, pairs) {
-  const chosen = control.value;
-  put(control, ...select([["", none], ...pairs], chosen).options);
-  control.value = [...control.options].some((option) => option.value === chosen) ? chosen : "";
-}
-
-/** Names of the profiles; who is no administrator is offered those that every server has. */
-async function qualities(api) {
-  try {
-    const { data } = await api.get("/v1/admin/profiles", { quiet: true });
-    return data.filter((one) => !one.problem).map((one) => one.name);
-  } catch (error) {
-    if (error.status !== 401 && error.status !== 403) throw error;
-    return Object.keys(QUALITIES);
-  }
+async function fill(app, { voice, quality, language }) {
+  const { t } = app;
+  const { voices, qualities, languages } = await choices(app);
+  offer(voice, [["", t("jobs.new.serverVoice")], ...voices]);
+  offer(quality, [["", t("jobs.new.serverQuality")], ...qualities]);
+  offer(language, [["", t("jobs.new.anyLanguage")], ...languages]);
 }

@@ -2,12 +2,11 @@
 
 import { ApiError } from "./api.js";
 import { playButton } from "./audio.js";
-import { button, busy, field, h, problemBox, put } from "./dom.js";
+import { attempt, button, busy, field, h, offer, problemBox, put } from "./dom.js";
 import { recordings } from "./recordings.js";
 import { reportView } from "./report.js";
 import { passage } from "./sentences.js";
-import { languageName } from "./settings.js";
-import { attempt, refill, speakWith, spokenSample, triedIn } from "./voicebank.js";
+import { speakWith, spokenSample, triedIn } from "./voicebank.js";
 
 /**
  * The form, and after it what was made of it.
@@ -40,25 +39,27 @@ export function newVoice(app, onclose) {
     const body = await filled(t, told.value(), takes.list());
     const made = await app.api.json("POST", bank.admin ? "/v1/admin/voices" : "/v1/audio/voices", body);
     app.emit("voices");
-    put(result, madeView(app, made, bank, again, () => again() || onclose()));
+    const again = () => swap(false);
+    const end = () => {
+      again();
+      onclose();
+    };
+    put(result, madeView(app, made, bank, again, end));
     swap(true);
     result.focus();
     takes.reset();
     told.reset();
   }
-  function again() {
-    swap(false);
-  }
   function swap(isMade) {
     form.hidden = isMade;
     result.hidden = !isMade;
   }
-  function offer(listed) {
+  function offered(listed) {
     bank = listed;
     told.offer(listed);
     suggest();
   }
-  return { element, offer, pause: takes.pause };
+  return { element, offer: offered, pause: takes.pause };
 }
 
 /** What became of it: how good its recordings are, and how it sounds. */
@@ -112,12 +113,12 @@ function tellingFields(app) {
   const consentField = field({ param: "consent", label: t("voices.field.consent"), hint: t("voices.field.consentHint"), control: consent });
   const element = h("div", { class: "stack roomy" });
 
-  function offer({ admin, stores, spoken }) {
+  function offered({ admin, stores, spoken }) {
     put(element, admin ? [idField, titleField] : nameField, languageField, consentField, admin && more);
     const chosen = language.length ? language.value : app.language;
-    refill(language, [["", t("voices.field.anyLanguage")], ...spoken.map((one) => [one, languageName(app, one)])], chosen);
+    offer(language, [["", t("voices.field.anyLanguage")], ...spoken.map((one) => [one, app.units.language(one)])], chosen);
     const writable = stores.filter((one) => one.writable);
-    refill(store, [["", t("voices.field.anyStore")], ...writable.map((one) => [one.name, one.name])]);
+    offer(store, [["", t("voices.field.anyStore")], ...writable.map((one) => [one.name, one.name])]);
     storeField.hidden = writable.length < 2;
     value = () => {
       if (!admin) return { name: called.value, consent: consent.value };
@@ -127,7 +128,7 @@ function tellingFields(app) {
   }
   let value = () => ({});
   const reset = () => [name, title, called, consent, ...Object.values(texts)].forEach((control) => (control.value = ""));
-  return { element, language, offer, reset, value: () => value() };
+  return { element, language, offer: offered, reset, value: () => value() };
 }
 
 /** A form as the server takes it. Raises ApiError for what is missing. */

@@ -80,7 +80,8 @@ export class StreamPlayer {
     this.#next = index < 0 ? this.#pieces.length : index;
     this.playing = playing;
     if (playing) this.#schedule();
-    this.#change();
+    if (playing && this.complete && !this.#nodes.size) this.#finish();
+    else this.#change();
   }
 
   #schedule() {

@@ -1,7 +1,8 @@
 // Plugins: what is there, what failed, on and off, and their settings.
 
-import { button, busy, h, problemBox, put, tell, clear } from "./dom.js";
-import { schemaForm, sent } from "./form.js";
+import { ApiError } from "./api.js";
+import { attempt, button, busy, clear, h, problemBox, put, tell } from "./dom.js";
+import { schemaForm } from "./form.js";
 import { resolve } from "./form_controls.js";
 import { guarded } from "./guarded.js";
 
@@ -37,7 +38,7 @@ export default function (app, panel) {
       waiting.hidden = false;
       changed(app);
     };
-    await busy(pressed, () => sent(card, work));
+    await busy(pressed, () => attempt(card, work));
   }
   async function fill() {
     draw((await app.api.get("/v1/admin/plugins", { quiet: true })).data);
@@ -45,7 +46,7 @@ export default function (app, panel) {
   const { element, load } = guarded(app, card, fill);
   put(panel, element);
   // What is being edited is not thrown away by a look at another tab.
-  return { shown: () => list.querySelector("details[open]") || load(), hidden() {} };
+  return { shown: () => list.querySelector("details[open]") || load() };
 }
 
 /** Plugins offer profiles and voices. */
@@ -84,6 +85,7 @@ function pluginItem(app, first) {
       toggle.focus();
       changed(app);
     } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
       toggle.checked = !isOn;
       tell(element, { message: error.message });
     }
@@ -99,7 +101,7 @@ function pluginSettings(app, first, path, draw) {
 
   async function undo(name) {
     let row = null;
-    await sent(box, async () => done((row = await change({ [name]: null }))));
+    await attempt(box, async () => done((row = await change({ [name]: null }))));
     return row && { value: row.settings[name] };
   }
   function done(row) {
@@ -124,7 +126,7 @@ function pluginSettings(app, first, path, draw) {
         form.renew(row.settings, row.changed);
         done(row);
       };
-      await busy(save, () => sent(frame, work));
+      await busy(save, () => attempt(frame, work));
     }
   }
   box.addEventListener("toggle", build);

@@ -2,9 +2,10 @@
 
 import { playButton } from "./audio.js";
 import { chainControl } from "./chain.js";
-import { busy, button, field, h, problemBox, put, select, tell } from "./dom.js";
-import { schemaForm, sent } from "./form.js";
+import { attempt, busy, button, field, h, problemBox, put, select, tell } from "./dom.js";
+import { schemaForm } from "./form.js";
 import { guarded } from "./guarded.js";
+import { passage } from "./sentences.js";
 
 const PATH = "/v1/admin/profiles";
 const LABELS = {
@@ -35,14 +36,15 @@ export default function (app, panel) {
     const [profiles, models] = await Promise.all([app.api.get(PATH, quiet), app.api.get("/v1/models", quiet)]);
     known.profiles = profiles.data;
     known.steps = profiles.post_processors;
-    const speaks = models.data[0].language.includes(app.language);
-    sentence.value ||= speaks ? t("admin.profiles.sentence") : t("admin.profiles.sentenceEnglish");
+    const spoken = models.data[0]?.language ?? [];
+    sentence.value ||= passage(spoken.includes(app.language) ? app.language : spoken[0]);
     put(list, known.profiles.map((profile) => profileItem(app, profile, { sentence, edit, changed })));
   }
   function edit(profile, base) {
     const end = () => {
       put(place);
       place.hidden = true;
+      make.focus();
     };
     const editor = profileEditor(app, { profile, base, known, changed, end });
     put(place, editor);
@@ -55,7 +57,7 @@ export default function (app, panel) {
   }
   const { element, load } = guarded(app, h("div", { class: "panel" }, place, card), fill);
   put(panel, element);
-  return { shown: load, hidden() {} };
+  return { shown: load };
 }
 
 function profileItem(app, profile, { sentence, edit, changed }) {
@@ -68,21 +70,20 @@ function profileItem(app, profile, { sentence, edit, changed }) {
   ];
   const told = profile.problem ? h("p", { class: "problem" }, profile.problem) : h("p", { class: "soft" }, summary(app, profile));
   const element = h("li", { "data-profile": name });
-  const speak = () => {
-    const body = { input: sentence.value, quality: name };
-    return app.api.send("POST", "/v1/audio/speech", { body }).then((response) => response.blob());
-  };
+  const speak = () => app.api.spoken({ input: sentence.value, quality: name });
   const actions = [
     !profile.problem && playButton(app, { label: t("admin.profiles.tryOne", { name }), load: speak, onerror: (error) => tell(element, { message: error.message }) }),
     !profile.problem && button({ icon: "copy", label: t("admin.profiles.deriveOne", { name }), class: "quiet", onclick: () => edit(null, name) }),
     isOwn && !profile.problem && button({ icon: "edit", label: t("admin.profiles.changeOne", { name }), class: "quiet", onclick: () => edit(profile) }),
     isOwn && button({ icon: "trash", label: t("admin.profiles.deleteOne", { name }), class: "quiet", onclick: deleted }),
   ];
-  async function deleted(event) {
-    const pressed = event.currentTarget;
+  async function deleted({ currentTarget: pressed }) {
     if (!(await app.sure(t("admin.profiles.deleteOne", { name }), t("admin.profiles.deleteText"), t("common.delete")))) return;
-    const work = () => app.api.json("DELETE", `${PATH}/${encodeURIComponent(name)}`);
-    if (await sent(element, () => busy(pressed, work))) await changed();
+    const work = async () => {
+      await app.api.json("DELETE", `${PATH}/${encodeURIComponent(name)}`);
+      await changed();
+    };
+    await busy(pressed, () => attempt(element, work));
   }
   const head = h("div", { class: "row" }, h("span", { class: "title mono" }, name), chips);
   return put(element, h("div", { class: "grow" }, head, told), h("div", { class: "row" }, actions), h("div", { class: "whole" }, problemBox()));
@@ -126,7 +127,7 @@ function profileEditor(app, { profile, base, known, changed, end }) {
   const change = (body) => app.api.json("PATCH", `${PATH}/${encodeURIComponent(profile.name)}`, body);
   async function takenBack(field) {
     let now = null;
-    await sent(frame, async () => (now = await change({ [field]: null })));
+    await attempt(frame, async () => (now = await change({ [field]: null })));
     if (now) await changed();
     return now && { value: now[field] };
   }
@@ -140,7 +141,7 @@ function profileEditor(app, { profile, base, known, changed, end }) {
       end();
       await changed();
     };
-    await busy(save, () => sent(frame, work));
+    await busy(save, () => attempt(frame, work));
   }
   return frame;
 }

@@ -1,6 +1,7 @@
 // A recording from the microphone as it is, without what browsers do to calls, as a WAV file of 16 bits.
 
-const HEADER_BYTES = 44;
+import { asWav } from "./player.js";
+
 const FULL = 0.999; // of full scale; from here on the top of a wave is cut off
 const CONSTRAINTS = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
 
@@ -56,31 +57,8 @@ export async function record({ onlevel, onend }) {
   return () => {
     const rate = context.sampleRate;
     release();
-    return { blob: wav(pieces, count, rate), seconds: count / rate, clips };
+    const all = new Float32Array(count);
+    pieces.forEach((piece, index) => all.set(piece, index * piece.length)); // all of one length
+    return { blob: asWav(all, rate), seconds: count / rate, clips };
   };
-}
-
-function wav(pieces, count, rate) {
-  const view = new DataView(new ArrayBuffer(HEADER_BYTES + 2 * count));
-  const text = (at, letters) => [...letters].forEach((letter, index) => view.setUint8(at + index, letter.charCodeAt(0)));
-  text(0, "RIFF");
-  view.setUint32(4, view.byteLength - 8, true);
-  text(8, "WAVEfmt ");
-  view.setUint32(16, 16, true);
-  view.setUint16(20, 1, true); // PCM
-  view.setUint16(22, 1, true); // channels
-  view.setUint32(24, rate, true);
-  view.setUint32(28, 2 * rate, true);
-  view.setUint16(32, 2, true);
-  view.setUint16(34, 16, true);
-  text(36, "data");
-  view.setUint32(40, 2 * count, true);
-  let at = HEADER_BYTES;
-  for (const piece of pieces) {
-    for (const sample of piece) {
-      view.setInt16(at, Math.round(32767 * Math.min(Math.max(sample, -1), 1)), true);
-      at += 2;
-    }
-  }
-  return new Blob([view], { type: "audio/wav" });
 }

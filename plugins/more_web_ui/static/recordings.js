@@ -1,7 +1,7 @@
 // The recordings of a voice that is being made: files, and takes from the microphone.
 
 import { playButton } from "./audio.js";
-import { button, clear, h, newId, put, tell } from "./dom.js";
+import { button, clear, droppable, h, icon, newId, put, tell } from "./dom.js";
 import { record, whyNoMicrophone, whyNoRecording } from "./recorder.js";
 
 const SUFFIXES = ".wav,.mp3,.m4a,.mp4,.aac,.ogg,.opus,.flac,.webm"; // that the server reads
@@ -32,11 +32,10 @@ export function recordings(app) {
     take.line.remove();
   }
   async function again(take) {
-    remove(take);
-    await microphone.begin();
+    if (await microphone.begin()) remove(take);
   }
   const microphone = microphoneBox(app, add);
-  const drop = dropZone(t, (files) => [...files].forEach((file) => add({ name: file.name, blob: file, bytes: file.size })));
+  const drop = dropZone(t, (files) => files.forEach((file) => add({ name: file.name, blob: file, bytes: file.size })));
   const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
   const element = h("div", { class: "field recordings", "data-param": "audio_sample" }, drop, microphone.element, list, wrong);
   return {
@@ -51,7 +50,7 @@ export function recordings(app) {
 function takeLine(app, take, remove, again) {
   const t = app.t;
   const { name, seconds, bytes } = take;
-  const size = seconds ? t("voices.takes.seconds", { seconds: Math.round(10 * seconds) / 10 }) : t("voices.takes.size", { size: Math.ceil(bytes / 1000) });
+  const size = seconds ? app.units.clock(seconds) : app.units.bytes(bytes);
   const line = h(
     "li",
     {},
@@ -67,18 +66,12 @@ function takeLine(app, take, remove, again) {
 function dropZone(t, add) {
   const id = newId();
   const pick = (event) => {
-    add(event.target.files);
+    add([...event.target.files]);
     event.target.value = ""; // the same file may be picked again, once it was removed
   };
   const input = h("input", { type: "file", id, multiple: true, accept: `audio/*,${SUFFIXES}`, class: "visually-hidden", onchange: pick });
-  const over = (event) => {
-    event.preventDefault();
-    zone.classList.toggle("over", event.type === "dragover");
-    if (event.type === "drop") add(event.dataTransfer.files);
-  };
   const words = [h("strong", {}, t("voices.takes.pick")), h("span", { class: "soft" }, t("voices.takes.formats"))];
-  const zone = h("label", { class: "drop", for: id, ondragover: over, ondragleave: over, ondrop: over }, input, words);
-  return zone;
+  return droppable(h("label", { class: "drop", for: id }, input, words), add);
 }
 
 /** `begin()` and `end()` a take; what was recorded goes to `add`. */
@@ -90,29 +83,38 @@ function microphoneBox(app, add) {
     return { element: h("p", { class: "note" }, unable), begin: nothing, end: nothing, read: nothing };
   }
   const text = h("blockquote", {});
-  const meter = meterBar(t);
+  const meter = meterBar(app);
   const main = button({ icon: "mic", text: t("voices.mic.record"), onclick: () => (stop ? end() : begin()) });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const element = h("div", { class: "microphone" }, h("p", { class: "soft" }, t("voices.mic.read")), text, h("div", { class: "row" }, main, meter.element), problem);
   let stop = null;
+  let asked = 0; // how often a take was begun or ended
   let number = 0;
 
+  /** Gives whether it records. Browsers ask first, and who goes away meanwhile is not recorded. */
   async function begin() {
+    end();
+    const mine = ++asked;
     problem.hidden = true;
-    main.disabled = true;
     meter.show({ peak: 0, clips: false, seconds: 0 });
     try {
-      stop = await record({ onlevel, onend: end });
-      app.emit("playing", null); // what is being played would be recorded
+      const begun = await record({ onlevel, onend: end });
+      if (mine !== asked) {
+        begun();
+        return false;
+      }
+      stop = begun;
+      app.plays(null); // what is being played would be recorded
       look();
     } catch (error) {
       problem.textContent = whyNoMicrophone(t, error);
-      problem.hidden = false;
+      problem.hidden = mine !== asked;
     }
-    main.disabled = false;
     main.focus();
+    return !!stop;
   }
   function end() {
+    asked += 1;
     if (!stop) return;
     const take = stop();
     stop = null;
@@ -126,18 +128,14 @@ function microphoneBox(app, add) {
     if (level.seconds >= MOST_SECONDS) end();
   }
   function look() {
-    put(main, ...button(stop ? { icon: "stop", text: t("voices.mic.stop") } : { icon: "mic", text: t("voices.mic.another") }).childNodes);
+    put(main, icon(stop ? "stop" : "mic"), h("span", {}, t(stop ? "voices.mic.stop" : "voices.mic.another")));
     main.classList.toggle("danger", !!stop);
     meter.element.hidden = !stop;
   }
-  const read = (words, language) => {
-    text.textContent = words;
-    text.lang = language;
-  };
-  return { element, begin, end, read };
+  return { element, begin, end, read: (words, lang) => Object.assign(text, { textContent: words, lang }) };
 }
 
-function meterBar(t) {
+function meterBar({ t, units }) {
   const bar = h("div", {});
   const frame = h("div", { class: "meter grow", "aria-hidden": "true" }, bar);
   const time = h("output", { class: "elapsed", "aria-label": t("voices.mic.elapsed") });
@@ -155,7 +153,7 @@ function meterBar(t) {
     const isHot = seconds < hotUntil;
     frame.classList.toggle("hot", isHot);
     words.textContent = isHot ? t("voices.mic.clips") : "";
-    time.textContent = `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+    time.textContent = units.clock(Math.floor(seconds));
   }
   return { element, show };
 }

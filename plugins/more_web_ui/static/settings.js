@@ -1,41 +1,49 @@
 // How a text is to be spoken: voice, language, quality, speed and seed.
 
 import { playButton } from "./audio.js";
-import { button, field, h, put, select } from "./dom.js";
+import { button, field, h, offer } from "./dom.js";
 
-const QUALITIES = ["fast", "balanced", "high_quality"]; // what ships; all of them are told to administrators alone
+// What ships; all of them are told to administrators alone.
+const QUALITIES = { fast: "speak.qualities.fast", balanced: "speak.qualities.balanced", high_quality: "speak.qualities.high" };
 const MOST_SEED = 2 ** 31;
 
-/** What can be chosen on this server. Raises ApiError. */
+/**
+ * What can be chosen on this server; raises ApiError.
+ * @returns {Promise<{voices: string[][], languages: string[][], qualities: string[][], quality: string, spoken: string[],
+ *   admin: boolean}>}  Pairs for a select, without one for nothing in particular. quality: the server's own.
+ */
 export async function choices(app) {
   const [voices, models, profiles] = await Promise.all([
     app.api.get("/v1/audio/voices"),
     app.api.get("/v1/models"),
     app.api.get("/v1/admin/profiles", { quiet: true }).catch((error) => {
-      if ([401, 403].includes(error.status)) return null;
+      if (error.needsKey) return null;
       throw error;
     }),
   ]);
   const usable = profiles?.data.filter((one) => !one.problem);
+  const names = usable ? usable.map((one) => one.name) : Object.keys(QUALITIES);
+  const spoken = models.data[0]?.language ?? [];
   return {
-    voices: voices.voices,
-    languages: models.data[0]?.language ?? [],
-    qualities: usable ? usable.map((one) => one.name) : QUALITIES,
+    voices: voices.voices.map(({ id, name }) => [id, name.toLowerCase() === id ? name : `${name} (${id})`]),
+    languages: spoken.map((code) => [code, app.units.language(code)]).sort(([, one], [, other]) => one.localeCompare(other, app.language)),
+    qualities: names.map((name) => [name, qualityName(app.t, name)]),
     quality: usable?.find((one) => one.default)?.name ?? "balanced",
+    spoken,
     admin: !!profiles,
   };
 }
 
-/** What a language is called in the page's own. */
-export function languageName(app, code) {
-  return new Intl.DisplayNames([app.language], { type: "language" }).of(code) ?? code;
+/** What ships is called by words, the others by their names. */
+export function qualityName(t, name) {
+  return Object.hasOwn(QUALITIES, name) ? t(QUALITIES[name]) : name;
 }
 
 /**
  * The form. `value()` is what a request is made of, without what was left open; `fill(value)` sets it; `offer(choices)`
  * sets what can be chosen.
  */
-export function settingsForm(app, legend = "") {
+export function settingsForm(app, legend) {
   const t = app.t;
   const voice = h("select", {});
   const language = h("select", {});
@@ -43,10 +51,9 @@ export function settingsForm(app, legend = "") {
   const seed = h("input", { type: "number", min: "0", step: "1", placeholder: t("speak.anySeed"), inputmode: "numeric" });
   const speed = speedSlider(t);
   const dice = button({ icon: "dice", label: t("speak.newSeed"), class: "quiet", onclick: () => (seed.value = Math.floor(Math.random() * MOST_SEED)) });
-  let about = { voices: [], admin: false };
-
-  const listen = playButton(app, { label: t("speak.hearVoice"), load: () => sample(app, voice.value, about) });
+  const listen = playButton(app, { label: t("speak.hearVoice"), load: () => sample(app, voice, found?.admin) });
   const wanted = {}; // what was filled in before it could be chosen
+  let found = null;
   const parts = [
     field({ param: "voice", label: t("speak.voice"), control: voice, around: h("div", { class: "beside" }, voice, listen) }),
     field({ param: "language", label: t("speak.language"), control: language }),
@@ -54,7 +61,7 @@ export function settingsForm(app, legend = "") {
     field({ param: "speed", label: t("speak.speed"), control: speed.control, around: speed.element }),
     field({ param: "seed", label: t("speak.seed"), control: seed, around: h("div", { class: "beside" }, seed, dice) }),
   ];
-  const element = h(legend ? "fieldset" : "div", { class: "settings" }, legend && h("legend", {}, legend), parts);
+  const element = h("fieldset", { class: "settings" }, h("legend", {}, legend), parts);
 
   function value() {
     const all = { voice: voice.value, language: language.value, quality: quality.value, speed: speed.value(), seed: seed.value && Number(seed.value) };
@@ -62,7 +69,7 @@ export function settingsForm(app, legend = "") {
     return Object.fromEntries(Object.entries(all).filter(([, one]) => one !== ""));
   }
   function fill(given) {
-    Object.assign(wanted, given);
+    if (!found) Object.assign(wanted, given);
     for (const [name, control] of Object.entries({ voice, language, quality })) choose(control, given[name]);
     speed.set(given.speed ?? 1);
     seed.value = given.seed ?? "";
@@ -74,17 +81,15 @@ export function settingsForm(app, legend = "") {
     }
     control.value = wish ?? control.options[0]?.value ?? "";
   }
-  function offer(found) {
-    const before = { ...wanted, ...value() };
-    about = found;
-    put(voice, found.voices.map((one) => h("option", { value: one.id }, one.name.toLowerCase() === one.id ? one.name : `${one.name} (${one.id})`)));
-    const named = found.languages.map((code) => [code, languageName(app, code)]);
-    named.sort((one, other) => one[1].localeCompare(other[1], app.language));
-    put(language, [...select([["", t("speak.autoLanguage")], ...named]).children]);
-    put(quality, found.qualities.map((one) => h("option", { value: one }, one)));
-    fill({ quality: found.quality, ...before });
+  function offerAll(now) {
+    const before = { quality: now.quality, ...(found ? {} : wanted), ...value() };
+    found = now;
+    offer(voice, now.voices);
+    offer(language, [["", t("speak.autoLanguage")], ...now.languages]);
+    offer(quality, now.qualities);
+    fill(before);
   }
-  return { element, value, fill, offer };
+  return { element, value, fill, offer: offerAll };
 }
 
 /** A slider on which 1 is in the middle: 0.25 to 4, by octaves. */
@@ -93,8 +98,8 @@ function speedSlider(t) {
   const shown = h("output", {});
   const value = () => Number((2 ** Number(control.value)).toFixed(2));
   const look = () => {
-    shown.textContent = `${value()}×`;
-    control.setAttribute("aria-valuetext", t("speak.times", { speed: value() }));
+    shown.textContent = t("speak.times", { speed: value() });
+    control.setAttribute("aria-valuetext", shown.textContent);
   };
   const set = (speed) => {
     control.value = Math.log2(speed);
@@ -106,14 +111,12 @@ function speedSlider(t) {
   return { control, element: h("div", { class: "slider" }, control, shown), value, set };
 }
 
-/** A recording of a voice; where it has none, or may not be asked for, the voice says who it is. */
-async function sample(app, id, { voices, admin }) {
-  if (admin) {
+/** A recording of the voice; where it has none, or may not be asked for, the voice says who it is. */
+async function sample(app, { value, selectedOptions: [{ text }] }, isAdmin) {
+  if (isAdmin) {
     const { data } = await app.api.get("/v1/admin/voices");
-    const [first] = data.find((one) => one.id === id)?.references ?? [];
-    if (first) return app.api.blob(`/v1/admin/voices/${encodeURIComponent(id)}/references/${encodeURIComponent(first)}`);
+    const [first] = data.find((one) => one.id === value)?.references ?? [];
+    if (first) return app.api.blob(`/v1/admin/voices/${encodeURIComponent(value)}/references/${encodeURIComponent(first)}`);
   }
-  const name = voices.find((one) => one.id === id)?.name ?? id;
-  const response = await app.api.send("POST", "/v1/audio/speech", { body: { input: `${name}.`, voice: id } });
-  return response.blob();
+  return app.api.spoken({ input: `${text}.`, voice: value });
 }

@@ -1,10 +1,11 @@
 // Text in, speech out: the first thing that people see.
 
 import { ApiError } from "./api.js";
-import { button, clear, field, h, problemBox, put, tell } from "./dom.js";
+import { button, clear, field, h, icon, problemBox, put, tell } from "./dom.js";
 import { openHistory } from "./history.js";
 import { asPcm, openSound, PcmReader } from "./player.js";
-import { choices, settingsForm } from "./settings.js";
+import { passage } from "./sentences.js";
+import { choices, qualityName, settingsForm } from "./settings.js";
 import { Take } from "./take.js";
 
 const REMEMBERED = "more.speak";
@@ -17,9 +18,9 @@ export default async function speak(app, section) {
 
 class Studio {
   #app;
-  #section;
   #sound = null;
   #takes = []; // those that are being made
+  #shown = []; // those that are seen
   #history = null;
   #text = h("textarea", { rows: "4", spellcheck: "true" });
   #problem = problemBox();
@@ -29,23 +30,20 @@ class Studio {
   #second;
   #compare;
   #go;
+  #desk;
 
   constructor(app, section) {
     const t = app.t;
     this.#app = app;
-    this.#section = section;
     this.#first = settingsForm(app, t("speak.settings"));
     this.#second = settingsForm(app, t("speak.second"));
     this.#compare = h("input", { type: "checkbox", class: "switch", onchange: () => this.#look() });
-    this.#go = button({ icon: "speak", text: t("speak.go"), class: "primary go", onclick: () => this.#press() });
-    put(section, this.#head(), this.#desk(), this.#results, this.#shelf());
+    this.#go = button({ class: "primary go", onclick: () => this.#press() });
+    this.#desk = this.#makeDesk();
+    put(section, h("h1", {}, t("speak.title")), this.#desk, this.#results, this.#makeShelf());
   }
 
-  #head() {
-    return h("h1", {}, this.#app.t("speak.title"));
-  }
-
-  #desk() {
+  #makeDesk() {
     const t = this.#app.t;
     const box = field({ param: "input", label: t("speak.text"), hint: t("speak.textHint"), control: this.#text, class: "text" });
     this.#text.addEventListener("keydown", (event) => {
@@ -58,7 +56,7 @@ class Studio {
     return h("div", { class: "card desk" }, box, actions, this.#problem, settings);
   }
 
-  #shelf() {
+  #makeShelf() {
     const t = this.#app.t;
     const all = button({ icon: "trash", text: t("speak.forgetAll"), class: "quiet", onclick: () => this.#forgetAll() });
     return h("section", { class: "card history", hidden: true }, h("div", { class: "row apart" }, h("h2", {}, t("speak.history")), all), this.#kept);
@@ -72,7 +70,10 @@ class Studio {
     this.#second.fill(before.second ?? { quality: "high_quality" });
     this.#look();
     for (const what of ["key", "ready", "voices", "profiles"]) app.on(what, () => this.#offer());
-    await this.#offer();
+    app.on("theme", () => this.#shown.forEach((take) => take.wave.draw()));
+    addEventListener("pagehide", () => this.#remember());
+    const spoken = await this.#offer();
+    if (before.text === undefined && spoken && !spoken.includes(app.language)) this.#text.value = passage(spoken[0]);
     try {
       this.#history = await openHistory();
       await this.#showHistory();
@@ -87,32 +88,40 @@ class Studio {
     if (Object.keys(settings).length) this.#first.fill({ ...this.#first.value(), ...settings });
   }
 
+  /** Gives the languages that can be spoken; undefined where the server did not say. */
   async #offer() {
     try {
       const found = await choices(this.#app);
       for (const form of [this.#first, this.#second]) form.offer(found);
-      clear(this.#section);
+      clear(this.#desk);
+      return found.spoken;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      tell(this.#section, error);
+      tell(this.#desk, error);
     }
+  }
+
+  #remember() {
+    const remembered = { text: this.#text.value, first: this.#first.value(), second: this.#second.value() };
+    localStorage.setItem(REMEMBERED, JSON.stringify(remembered));
   }
 
   #look() {
     const t = this.#app.t;
     this.#second.element.hidden = !this.#compare.checked;
     const atWork = this.#takes.length > 0;
-    const shown = button({ icon: atWork ? "stop" : "speak", text: t(atWork ? "common.stop" : "speak.go") });
-    this.#go.replaceChildren(...shown.childNodes);
+    put(this.#go, icon(atWork ? "stop" : "speak"), h("span", {}, t(atWork ? "common.stop" : "speak.go")));
+  }
+
+  #show(takes) {
+    this.#shown = takes;
+    put(this.#results, takes.map((take) => take.element));
   }
 
   #press() {
     if (this.#takes.length) return this.#stop();
     const forms = this.#compare.checked ? [this.#first, this.#second] : [this.#first];
-    const settings = forms.map((form) => form.value());
-    const remembered = { text: this.#text.value, first: this.#first.value(), second: this.#second.value() };
-    localStorage.setItem(REMEMBERED, JSON.stringify(remembered));
-    this.#speak(settings.map((one) => ({ input: this.#text.value, ...one })));
+    this.#speak(forms.map((form) => ({ input: this.#text.value, ...form.value() })));
   }
 
   #stop() {
@@ -125,15 +134,15 @@ class Studio {
     const app = this.#app;
     this.#sound ??= openSound();
     this.#sound.resume();
-    clear(this.#section);
-    app.emit("playing", null);
+    clear(this.#desk);
+    app.plays(null);
     const titles = requests.length > 1 ? [app.t("speak.settings"), app.t("speak.second")] : [""];
     const how = { ondone: (take) => this.#keep(take), onagain: (request) => this.#speak([request]) };
     const takes = requests.map((request, index) => {
       return new Take(app, this.#sound, request, { ...how, title: titles[index], live: index === 0 });
     });
     this.#takes = [...takes];
-    put(this.#results, takes.map((take) => take.element));
+    this.#show(takes);
     takes[0].element.scrollIntoView({ block: "nearest", behavior: "smooth" });
     this.#look();
     try {
@@ -141,7 +150,9 @@ class Studio {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       for (const take of takes) if (!take.player.length) take.element.remove();
-      tell(this.#section, error);
+      const second = this.#second.element;
+      const isOfSecond = takes[0].player.length > 0 && second.querySelector(`[data-param="${error.param}"]`);
+      tell(isOfSecond ? second : this.#desk, error);
     } finally {
       this.#takes = this.#takes.filter((take) => !takes.includes(take));
       this.#look();
@@ -168,11 +179,13 @@ class Studio {
   #line(one) {
     const t = this.#app.t;
     const { input, voice, quality, speed = 1 } = one.request;
-    const when = new Date(one.created).toLocaleString(this.#app.language, { dateStyle: "short", timeStyle: "short" });
-    const about = [voice, quality, `${speed}×`, t("speak.seconds", { seconds: Number(one.seconds.toFixed(1)) }), when];
+    const when = this.#app.units.moment(one.created / 1000);
+    const length = t("speak.seconds", { seconds: Number(one.seconds.toFixed(1)) });
+    const about = [voice, quality && qualityName(t, quality), t("speak.times", { speed }), length, when];
     const words = h("div", { class: "grow" }, h("div", { class: "title clip" }, input), h("div", { class: "soft" }, about.filter(Boolean).join(" · ")));
-    const open = button({ icon: "play", label: t("speak.openAgain"), class: "quiet", onclick: () => this.#open(one) });
-    const gone = button({ icon: "trash", label: t("speak.forget"), class: "quiet", onclick: () => this.#forget(one.id) });
+    const named = input.slice(0, 60);
+    const open = button({ icon: "play", label: `${t("speak.openAgain")}: ${named}`, class: "quiet", onclick: () => this.#open(one) });
+    const gone = button({ icon: "trash", label: `${t("speak.forget")}: ${named}`, class: "quiet", onclick: () => this.#forget(one.id) });
     return h("li", {}, open, words, gone);
   }
 
@@ -184,7 +197,7 @@ class Studio {
     this.#text.value = input;
     this.#first.fill(settings);
     const take = Take.kept(this.#app, this.#sound, { request: one.request, told: one.told, samples: new PcmReader().read(one.pcm) });
-    put(this.#results, take.element);
+    this.#show([take]);
     take.element.scrollIntoView({ block: "nearest" });
     take.toggle();
   }

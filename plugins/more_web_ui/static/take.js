@@ -2,7 +2,7 @@
 
 import { isStop, save } from "./api.js";
 import { copyText } from "./copy.js";
-import { button, clear, h, problemBox, put, select, tell } from "./dom.js";
+import { attempt, busy, button, figures, h, icon, problemBox, put, select, tell } from "./dom.js";
 import { asPcm, asWav, PcmReader, StreamPlayer } from "./player.js";
 import { asCurl, asPython } from "./snippets.js";
 import { Waveform } from "./waveform.js";
@@ -13,10 +13,12 @@ const HERE = { wav: asWav, pcm: (samples) => new Blob([asPcm(samples)]) }; // th
 export class Take {
   #app;
   #stopping = new AbortController();
-  #figures = h("dl", { class: "figures" });
+  #figures = h("div", { class: "told" });
   #problem = problemBox();
   #more = h("div", { class: "row" });
-  #playing = h("button");
+  #playing;
+  #frame = 0; // that the waveform is to be drawn in
+  #hush = () => this.player.playing && this.player.pause();
   #told = {}; // first audio and real-time factor, seconds, seed, guards
 
   /**
@@ -29,15 +31,13 @@ export class Take {
   constructor(app, sound, request, { title = "", live = true, ondone = () => {}, onagain = () => {} } = {}) {
     this.#app = app;
     this.request = request;
-    this.live = live;
-    Object.assign(this, { ondone, onagain });
+    Object.assign(this, { live, ondone, onagain });
     this.player = new StreamPlayer(sound, () => this.#look());
     this.wave = new Waveform(app.t("speak.waveform"), (seconds) => this.player.seek(seconds));
     this.#playing = button({ icon: "play", label: app.t("common.play"), onclick: () => this.toggle() });
     const about = title ? h("h3", {}, title) : null;
     const controls = h("div", { class: "row" }, this.#playing, this.#figures);
     this.element = h("article", { class: "card take", "aria-label": title || app.t("speak.result") }, about, this.wave.element, controls, this.#problem, this.#more);
-    app.on("playing", (who) => who !== this && this.player.playing && this.player.pause());
   }
 
   /** A take that was made before, from its samples. */
@@ -56,13 +56,13 @@ export class Take {
 
   toggle() {
     if (this.player.playing) return this.player.pause();
-    this.#app.emit("playing", this);
+    this.#app.plays(this.#hush);
     this.player.play();
   }
 
   stop() {
     this.#stopping.abort();
-    if (this.player.playing) this.player.pause();
+    this.#hush();
   }
 
   /**
@@ -70,8 +70,6 @@ export class Take {
    * @returns {Promise<boolean>} Whether all of it came.
    */
   async run() {
-    clear(this.element);
-    this.#more.replaceChildren();
     const asked = performance.now();
     const body = { ...this.request, response_format: "pcm" };
     try {
@@ -136,17 +134,17 @@ export class Take {
       [t("speak.length"), t("speak.seconds", { seconds: Number(this.player.duration.toFixed(1)) })],
       first != null && [t("speak.first"), t("speak.milliseconds", { count: Math.round(first) })],
       factor != null && [t("speak.factor"), t("speak.times", { speed: Number(factor.toFixed(2)) })],
-      seed != null && [t("speak.seed"), String(seed)],
-      guards && [t("speak.guards"), guards],
+      [t("speak.seed"), seed],
+      [t("speak.guards"), guards],
     ];
-    put(this.#figures, rows.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+    put(this.#figures, figures(rows));
   }
 
   #offer() {
     const app = this.#app;
     const format = select(FORMATS.map((one) => [one, one]), "mp3", { "aria-label": app.t("speak.format"), class: "format" });
     const request = () => ({ ...this.record.request, response_format: format.value });
-    const fetched = button({ icon: "download", text: app.t("common.download"), onclick: () => this.#download(request(), fetched) });
+    const fetched = button({ icon: "download", text: app.t("common.download"), onclick: () => busy(fetched, () => this.#download(request())) });
     const copies = [
       button({ icon: "copy", text: "curl", label: app.t("speak.copyCurl"), onclick: () => copyText(app, asCurl(app.api, request())) }),
       button({ icon: "copy", text: "Python", label: app.t("speak.copyPython"), onclick: () => copyText(app, asPython(app.api, request())) }),
@@ -155,22 +153,12 @@ export class Take {
   }
 
   /** The same seed makes the same audio, so another format is asked for anew. */
-  async #download(request, pressed) {
-    pressed.disabled = true;
-    try {
+  #download(request) {
+    return attempt(this.element, async () => {
       const make = HERE[request.response_format];
-      const blob = make ? make(this.player.samples()) : await this.#encoded(request);
+      const blob = make ? make(this.player.samples()) : await this.#app.api.spoken({ ...request, stream: false });
       save(blob, `${this.#name()}.${request.response_format}`);
-    } catch (error) {
-      tell(this.element, error);
-    } finally {
-      pressed.disabled = false;
-    }
-  }
-
-  async #encoded(request) {
-    const response = await this.#app.api.send("POST", "/v1/audio/speech", { body: { ...request, stream: false } });
-    return response.blob();
+    });
   }
 
   #name() {
@@ -180,13 +168,17 @@ export class Take {
 
   #look() {
     const { playing } = this.player;
-    const t = this.#app.t;
-    const shown = button({ icon: playing ? "pause" : "play", label: t(playing ? "common.pause" : "common.play") });
-    this.#playing.replaceChildren(...shown.childNodes);
-    for (const name of ["aria-label", "title"]) this.#playing.setAttribute(name, shown.getAttribute(name));
+    put(this.#playing, icon(playing ? "pause" : "play"));
+    this.#playing.ariaLabel = this.#playing.title = this.#app.t(playing ? "common.pause" : "common.play");
+    this.#draw();
+  }
+
+  /** Again and again while it is heard. */
+  #draw() {
+    cancelAnimationFrame(this.#frame);
     this.wave.position = this.player.position;
     this.wave.draw();
-    if (playing) requestAnimationFrame(() => this.#look());
+    if (this.player.playing) this.#frame = requestAnimationFrame(() => this.#draw());
   }
 }
 

@@ -1,8 +1,6 @@
 // What a training is asked for with.
 
-import { ApiError } from "./api.js";
-import { clear, field, h, problemBox, select } from "./dom.js";
-import { fail } from "./jobwords.js";
+import { attempt, field, h, problemBox, select } from "./dom.js";
 
 /**
  * Ask how to train on a dataset, and begin it.
@@ -38,22 +36,15 @@ export async function askTraining(app, dataset) {
 
   /** The server looks at the dataset and the model first, for some seconds. */
   async function begin() {
-    if (!wait.hidden) return false;
-    clear(content);
     wait.hidden = false;
     const filled = Object.entries(recipe).filter(([, { value }]) => value !== "");
     const settings = Object.fromEntries(filled.map(([setting, { value }]) => [setting, Number(value)]));
     const more = { recipe: settings, evaluate: evaluate.checked, load: load.checked };
-    try {
+    const isBegun = await attempt(content, async () => {
       job = await api.json("POST", "/v1/jobs", { kind: "train", dataset, model: model.value, name: name.value.trim(), ...more });
-      return true;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      fail(content, error);
-      return false;
-    } finally {
-      wait.hidden = true;
-    }
+    });
+    wait.hidden = true;
+    return isBegun;
   }
   await app.dialog(t("jobs.train.title", { dataset }), content, [
     { value: "", text: t("common.cancel"), class: "quiet" },

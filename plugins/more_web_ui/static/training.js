@@ -1,47 +1,33 @@
 // Training: recordings become a dataset, and a dataset a model that speaks with its voices.
 
-import { ApiError } from "./api.js";
-import { button, h, problemBox, put } from "./dom.js";
+import { button, figures, h, put } from "./dom.js";
 import { datasetForm } from "./datasetform.js";
-import { clock, plain } from "./jobwords.js";
+import { guarded } from "./guarded.js";
 import { askTraining } from "./trainform.js";
 
 /**
- * `element` and `load()`.
+ * `element` and `shown()`. What this key may not do, or this server cannot, it says itself.
  * @param {any} app
  * @param {(job: any) => void} onjob  A job was begun.
  */
 export function training(app, onjob) {
   const { api, t } = app;
-  const problem = problemBox();
-  const form = datasetForm(app, onjob);
   const list = h("ul", { class: "list" });
   const notes = h("div", { class: "stack" });
   const datasets = h("section", { class: "card" }, h("h2", {}, t("jobs.data.title")), notes, list);
-  const content = h("div", { class: "halves" }, form, datasets);
 
-  /** What this key may not do, or this server cannot, it says itself. */
-  async function load() {
-    try {
-      const { data, problems } = await api.get("/v1/admin/datasets");
-      put(list, data.map((one) => dataset(app, one, { onjob, load })));
-      notes.hidden = data.length > 0 && !problems.length;
-      put(notes, !data.length && h("p", { class: "soft" }, t("jobs.data.none")));
-      notes.append(...problems.map((text) => h("p", { class: "problem" }, text)));
-      problem.hidden = true;
-      content.hidden = false;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      problem.textContent = error.message;
-      problem.hidden = false;
-      content.hidden = error.status === 401 || error.status === 403;
-    }
+  async function fill() {
+    const { data, problems } = await api.get("/v1/admin/datasets", { quiet: true });
+    put(list, data.map((one) => dataset(app, one, { onjob, load })));
+    put(notes, !data.length && h("p", { class: "soft" }, t("jobs.data.none")), problems.map((text) => h("p", { class: "problem" }, text)));
+    notes.hidden = !notes.childElementCount;
   }
-  return { element: h("div", { class: "stack" }, problem, content), load };
+  const { element, load } = guarded(app, h("div", { class: "halves" }, datasetForm(app, onjob), datasets), fill);
+  return { element, shown: load };
 }
 
 function dataset(app, one, { onjob, load }) {
-  const { api, language, t } = app;
+  const { api, t, units } = app;
   const path = `/v1/admin/datasets/${one.name}`;
   const remove = async () => {
     if (!(await app.sure(t("jobs.data.deleteTitle", one), t("jobs.data.deleteText"), t("common.delete")))) return;
@@ -53,13 +39,13 @@ function dataset(app, one, { onjob, load }) {
     if (job) onjob(job);
   };
   const about = [
-    one.language,
-    t("jobs.clips", { count: one.clips, time: clock(one.seconds) }),
+    units.language(one.language),
+    t("jobs.clips", { count: one.clips, time: units.clock(one.seconds) }),
     t("jobs.data.held", { count: one.held_out }),
     one.speakers.join(", "),
   ];
   const report = h("div", { class: "stack" });
-  const read = async (event) => event.target.open && put(report, reported(t, language, (await api.get(path)).report));
+  const read = async (event) => event.target.open && put(report, reported(app, (await api.get(path)).report));
   return h("li", {}, [
     h("div", { class: "grow" }, h("div", { class: "title" }, one.name), h("div", { class: "soft" }, about.join(" · "))),
     button({ text: t("jobs.data.train"), class: "primary", onclick: train }),
@@ -69,13 +55,12 @@ function dataset(app, one, { onjob, load }) {
 }
 
 /** What was found in the recordings. */
-function reported(t, language, report) {
+function reported({ t, units }, report) {
   const pairs = [
-    [t("jobs.data.recordings"), `${plain(language, report.recordings)} · ${clock(report.recorded_seconds)}`],
-    [t("jobs.data.speech"), clock(report.speech_seconds)],
-    [t("jobs.data.refused"), `${plain(language, report.refused_clips)} · ${clock(report.refused_seconds)}`],
-    ...Object.entries(report.refused).map(([reason, count]) => [reason, plain(language, count)]),
+    [t("jobs.data.recordings"), `${units.number(report.recordings)} · ${units.clock(report.recorded_seconds)}`],
+    [t("jobs.data.speech"), units.clock(report.speech_seconds)],
+    [t("jobs.data.refused"), `${units.number(report.refused_clips)} · ${units.clock(report.refused_seconds)}`],
+    ...Object.entries(report.refused).map(([reason, count]) => [reason, units.number(count)]),
   ];
-  const figures = pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)));
-  return [h("dl", { class: "figures" }, figures), ...report.advice.map((text) => h("p", { class: "note" }, text))];
+  return [figures(pairs), report.advice.map((text) => h("p", { class: "note" }, text))];
 }

@@ -1,9 +1,8 @@
 // A training as it goes: losses, and what the model says by now.
 
 import { playButton } from "./audio.js";
-import { h, put } from "./dom.js";
 import { lossChart } from "./curves.js";
-import { plain } from "./jobwords.js";
+import { figures, h, put } from "./dom.js";
 
 const TABLE = "run/curves.csv";
 const WHICH = { before: "jobs.sample.before", best: "jobs.sample.best", latest: "jobs.sample.latest" };
@@ -13,7 +12,7 @@ const WHICH = { before: "jobs.sample.before", best: "jobs.sample.best", latest: 
  * @param {any} app
  */
 export function trainingView(app) {
-  const figures = h("dl", { class: "figures" });
+  const facts = h("div", { hidden: true });
   const chart = lossChart(app);
   const samples = sampleList(app);
   let read = ""; // which state of the table is drawn
@@ -29,25 +28,25 @@ export function trainingView(app) {
     chart.draw(tabulated(await (await app.api.send("GET", table.url, { quiet: true })).text()));
   }
   function update(job) {
-    put(figures, numbers(app, job.progress?.about ?? {}));
-    figures.hidden = !figures.children.length;
+    const { about } = job.progress ?? {};
+    facts.hidden = !about;
+    put(facts, about && numbers(app, about));
     samples.update(job);
     curves(job).catch(app.toastError.bind(app));
   }
-  return { element: h("div", { class: "stack" }, figures, chart.element, samples.element), update };
+  return { element: h("div", { class: "stack" }, facts, chart.element, samples.element), update };
 }
 
-function numbers({ language, t }, about) {
-  const of = (part, whole) => [part, whole].filter((one) => one != null).map((one) => plain(language, one)).join(" / ");
-  const pairs = [
+function numbers({ t, units }, about) {
+  const of = (part, whole) => [part, whole].filter((one) => one != null).map((one) => units.number(one)).join(" / ");
+  return figures([
     [t("jobs.figure.step"), of(about.step, about.steps)],
     [t("jobs.figure.epoch"), about.epoch == null ? "" : of(about.epoch, about.epochs)],
     [t("jobs.figure.train"), of(about.loss)],
     [t("jobs.figure.held"), of(about.held_out ?? about.best)],
     [t("jobs.figure.best"), of(about.best_step)],
     [t("jobs.figure.device"), about.device],
-  ];
-  return pairs.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)));
+  ]);
 }
 
 /** Points of curves.csv: a line has the loss of a step, or that of the clips held out. */

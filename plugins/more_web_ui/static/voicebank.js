@@ -1,8 +1,6 @@
 // Voices as whoever looks may see them, and how to hear one.
 
-import { ApiError } from "./api.js";
 import { playButton } from "./audio.js";
-import { clear, h, put, tell } from "./dom.js";
 import { greeting } from "./sentences.js";
 
 /** The address of a voice, for administrators. */
@@ -21,7 +19,7 @@ export async function listVoices(app) {
     const { data, problems, stores } = await app.api.get("/v1/admin/voices");
     return { voices: data, problems, stores, spoken, admin: true, refusal: "" };
   } catch (error) {
-    if (![401, 403].includes(error.status)) throw error;
+    if (!error.needsKey) throw error;
     const { voices } = await app.api.get("/v1/audio/voices");
     const known = voices.map((one) => ({ ...one, title: one.name, aliases: [], references: [], mix: [] }));
     return { voices: known, problems: [], stores: [], spoken, admin: false, refusal: error.message };
@@ -43,9 +41,8 @@ export function triedIn(app, languages, spoken) {
 }
 
 /** A short sentence by a voice or a mixture, as a blob. */
-export async function spokenSample(app, voice, language) {
-  const body = { input: greeting(language), voice, language };
-  return (await app.api.send("POST", "/v1/audio/speech", { body })).blob();
+export function spokenSample(app, voice, language) {
+  return app.api.spoken({ input: greeting(language), voice, language });
 }
 
 /**
@@ -69,23 +66,4 @@ export function clipButton(app, voice, clip, onerror) {
 /** Go to the first panel, with this voice or mixture chosen. */
 export function speakWith(voice) {
   location.hash = `#speak/${new URLSearchParams({ voice })}`;
-}
-
-/** Options of a select in place of those that it has; `chosen` stays so where it can. */
-export function refill(control, pairs, chosen = control.value) {
-  put(control, pairs.map(([value, shown]) => h("option", { value }, shown)));
-  control.value = pairs.some(([value]) => value === chosen) ? chosen : (pairs[0]?.[0] ?? "");
-}
-
-/** Do something, and tell below `root` what went wrong with it. Returns whether it was done. */
-export async function attempt(root, work) {
-  clear(root);
-  try {
-    await work();
-    return true;
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    tell(root, error);
-    return false;
-  }
 }

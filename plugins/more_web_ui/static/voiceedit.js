@@ -1,8 +1,8 @@
 // Voices changed, brought in and removed.
 
 import { ApiError, save } from "./api.js";
-import { clear, field, h, problemBox, tell } from "./dom.js";
-import { attempt, voicePath } from "./voicebank.js";
+import { attempt, field, h, problemBox, tell } from "./dom.js";
+import { voicePath } from "./voicebank.js";
 
 const UNDO_SECONDS = 10;
 
@@ -97,19 +97,15 @@ async function bring(app, archive, query) {
  * Remove a voice. For some seconds it can be had back: the page keeps it meanwhile.
  * @param {any} root  Below which an error is told.
  */
-export async function removeVoice(app, voice, admin, root) {
-  clear(root);
-  try {
+export function removeVoice(app, voice, admin, root) {
+  return attempt(root, async () => {
     const archive = admin ? await exported(app, voice, root) : null;
     if (!archive && !(await app.sure(app.t("voices.remove.title", { name: voice.title }), app.t("voices.remove.forGood"), app.t("common.delete")))) return;
     await app.api.json("DELETE", admin ? voicePath(voice.id) : `/v1/audio/voices/${encodeURIComponent(voice.id)}`);
     app.emit("voices");
     if (archive) offerUndo(app, voice, archive);
     else app.toast(app.t("voices.remove.done", { name: voice.title }));
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    tell(root, error);
-  }
+  });
 }
 
 /** The voice as an archive; null where it cannot be exported, as when a recording of it has gone, which is told. */

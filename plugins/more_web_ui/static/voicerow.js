@@ -1,9 +1,8 @@
 // A voice in the list, and all that is known of it.
 
-import { button, busy, clear, h, newId, problemBox, put, tell } from "./dom.js";
+import { attempt, button, busy, clear, h, newId, problemBox, put, tell } from "./dom.js";
 import { reportView } from "./report.js";
-import { languageName } from "./settings.js";
-import { attempt, hearButton, speakWith, voicePath } from "./voicebank.js";
+import { hearButton, speakWith, voicePath } from "./voicebank.js";
 import { editVoice, removeVoice } from "./voiceedit.js";
 
 /**
@@ -61,7 +60,7 @@ function chips(app, voice, bank) {
   // The public list says the model's languages where a voice declares none.
   const names = bank.admin || voice.languages.length < bank.spoken.length ? voice.languages : [];
   return [
-    names.map((code) => h("span", { class: "chip" }, languageName(app, code))),
+    names.map((code) => h("span", { class: "chip" }, app.units.language(code))),
     voice.mix.length > 0 && h("span", { class: "chip accent" }, t("voices.mixture")),
     stays(voice, bank) && h("span", { class: "chip" }, t("voices.bundled")),
   ];
@@ -94,7 +93,7 @@ function facts(app, voice, isWhole) {
     [t("voices.field.agreed"), voice.consent],
     [t("voices.field.licence"), voice.licence],
     [t("voices.field.source"), voice.source],
-    [t("voices.field.languages"), voice.languages.map((code) => languageName(app, code)).join(", ")],
+    [t("voices.field.languages"), voice.languages.map((code) => app.units.language(code)).join(", ")],
     isWhole && [t("voices.field.aliases"), voice.aliases.join(", ")],
     [t("voices.field.store"), voice.store],
     mix.length > 0 && [t("voices.mixture"), mix.join("\n")],

@@ -4,7 +4,6 @@ import { ApiError } from "./api.js";
 import { button, h, put } from "./dom.js";
 import { mixer } from "./mix.js";
 import { newVoice } from "./newvoice.js";
-import { languageName } from "./settings.js";
 import { listVoices } from "./voicebank.js";
 import { importVoice } from "./voiceedit.js";
 import { voiceRow } from "./voicerow.js";
@@ -17,7 +16,8 @@ export default async function (app, section) {
   const notices = h("div", { class: "stack" });
   const makers = makerButtons(app, { new: newVoice, mix: mixer });
   const bring = button({ text: t("voices.import.button"), onclick: () => importVoice(app) });
-  const head = h("div", { class: "row apart" }, h("h1", {}, t("voices.title")), h("div", { class: "row" }, makers.buttons, bring));
+  const ways = h("div", { class: "row", hidden: true }, makers.buttons, bring); // until it is known what may be done
+  const head = h("div", { class: "row apart" }, h("h1", {}, t("voices.title")), ways);
   put(section, head, makers.cards, notices, list.element);
   let wanted = "";
 
@@ -26,6 +26,7 @@ export default async function (app, section) {
       const bank = await listVoices(app);
       put(notices, bank.refusal && h("p", { class: "note" }, t("voices.limited"), " ", bank.refusal), problems(t, bank.problems));
       bring.hidden = !bank.admin;
+      ways.hidden = false;
       makers.offer(bank);
       list.show(bank);
       go();
@@ -36,6 +37,7 @@ export default async function (app, section) {
     }
   }
   function go() {
+    if (ways.hidden) return;
     if (["new", "mix"].includes(wanted)) makers.open(wanted);
     else if (wanted) list.open(wanted);
     wanted = "";
@@ -133,7 +135,7 @@ function voiceList(app) {
 }
 
 function searched(app, voice) {
-  const languages = voice.languages.map((code) => languageName(app, code));
+  const languages = voice.languages.map((code) => app.units.language(code));
   return plain([voice.title, voice.id, voice.description, ...voice.aliases, ...voice.languages, ...languages].join(" "));
 }
 

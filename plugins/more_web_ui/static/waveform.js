@@ -10,7 +10,7 @@ const KEY_SECONDS = 2;
 
 export class Waveform {
   #peaks = [];
-  #open = { sum: 0, count: 0 };
+  #open = { most: 0, count: 0 };
 
   /**
    * @param {string} label  For screen readers.
@@ -21,7 +21,7 @@ export class Waveform {
     this.position = 0; // s that were heard
     this.growing = true;
     this.element = h("canvas", { class: "waveform", role: "slider", tabindex: "0", "aria-label": label });
-    this.element.addEventListener("pointerdown", (event) => onseek((event.offsetX / this.element.clientWidth) * this.#shown()));
+    this.element.addEventListener("click", (event) => onseek((event.offsetX / this.element.clientWidth) * this.#shown()));
     this.element.addEventListener("keydown", (event) => {
       const by = { ArrowLeft: -KEY_SECONDS, ArrowRight: KEY_SECONDS, Home: -Infinity, End: Infinity }[event.key];
       if (by === undefined) return;
@@ -33,16 +33,13 @@ export class Waveform {
 
   add(samples) {
     for (const sample of samples) {
-      this.#open.sum = Math.max(this.#open.sum, Math.abs(sample));
-      if (++this.#open.count === STEP) this.#close();
+      this.#open.most = Math.max(this.#open.most, Math.abs(sample));
+      if (++this.#open.count < STEP) continue;
+      this.#peaks.push(this.#open.most);
+      this.#open = { most: 0, count: 0 };
     }
     this.seconds += samples.length / RATE;
     this.draw();
-  }
-
-  #close() {
-    this.#peaks.push(this.#open.sum);
-    this.#open = { sum: 0, count: 0 };
   }
 
   #shown() {
