@@ -98,6 +98,8 @@ class Shell:
             env=environment | self.variables | {"TERM": "xterm", "COLUMNS": "100"},
             cwd=self.folder,
             text=True,
+            # Where this runs in the background, Ctrl-C is ignored, and so it would be there.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             **streams,  # type: ignore[call-overload]
         )
         return made

@@ -15,6 +15,7 @@ from more_server.web import wire
 
 log = structlog.get_logger("more_server.web")
 
+WHERE = "the API lives under /v1, such as POST /v1/audio/speech"
 CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -78,9 +79,11 @@ def handle_bug(request: Request[Any, Any, Any], error: Exception) -> Response[by
 def _translated(request: Request[Any, Any, Any], error: HTTPException) -> MoreError:
     path = request.url.path
     if isinstance(error, NotFoundException):
-        return RouteNotFound(f"there is no {shown(path)}; the API lives under /v1, such as POST /v1/audio/speech")
+        return RouteNotFound(f"there is no {shown(path)}; {WHERE}")
     if isinstance(error, MethodNotAllowedException):
-        return MethodNotAllowed(f"{shown(path)} does not answer {request.method}")
+        # A client that was given the page's address asks there.
+        where = "" if path.startswith("/v1/") else f"; {WHERE}"
+        return MethodNotAllowed(f"{shown(path)} does not answer {request.method}{where}")
     if error.status_code == TooLarge.status:
         return TooLarge("the body is larger than the server accepts (limits.body_bytes)")
     if error.status_code < 500:

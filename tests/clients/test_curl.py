@@ -158,7 +158,7 @@ def test_a_body_that_is_expected_is_asked_for(server: Server) -> None:
     assert (said.continued, said.status) == (True, 200)
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/", "/v1/audio/speech/more", "/v1/readyz"])
+@pytest.mark.parametrize("path", ["/v1/nothing", "/nothing", "/v1/audio/speech/more", "/v1/readyz"])
 def test_what_is_not_there(server: Server, path: str) -> None:
     said = curl(f"{server.url}{path}")
     assert (said.exit_status, said.status) == (0, 404)

@@ -213,7 +213,7 @@ def test_nothing_is_redirected(server: Server, path: str) -> None:
 
 def test_a_wrong_address_is_told_and_not_redirected(server: Server) -> None:
     for path in ("/", "/v1", "/v1/", "/audio/speech"):
-        with pytest.raises(FailedError, match=r"404: .*POST /v1/audio/speech"):
+        with pytest.raises(FailedError, match=r"40[45]: .*POST /v1/audio/speech"):
             LibreChat(server.url + path).read_aloud("Hi.")
 
 

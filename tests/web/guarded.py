@@ -190,7 +190,11 @@ def guarded(folder: Path, **server: Any) -> Iterator[Guarded]:
     made = Guarded(folder, **server)
     listening = socket.create_server(("127.0.0.1", 0))
     made.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    runner = uvicorn.Server(uvicorn.Config(made.app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+    # As app.web_server: by itself uvicorn takes what another package has brought.
+    config = uvicorn.Config(
+        made.app, http="h11", loop="asyncio", log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
+    runner = uvicorn.Server(config)
     thread = threading.Thread(target=runner.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

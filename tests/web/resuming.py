@@ -138,5 +138,7 @@ def _serve(settings: Settings, disk_bytes: int, users: Sequence[str], told: Conn
         resource.setrlimit(resource.RLIMIT_FSIZE, (disk_bytes, disk_bytes))
     listening = socket.create_server(("127.0.0.1", 0))
     told.send(listening.getsockname()[1])
-    config = uvicorn.Config(application(settings, users), log_level="warning", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        application(settings, users), http="h11", loop="asyncio", log_level="warning", timeout_graceful_shutdown=1
+    )
     uvicorn.Server(config).run(sockets=[listening])

@@ -138,12 +138,12 @@ def test_bodies_that_are_too_large(server: Server) -> None:
     ("method", "path", "status"),
     [
         ("GET", "/v1/nothing", 404),
-        ("GET", "/", 404),
         ("GET", "/v1/readyz", 404),
         ("GET", "/v1/test", 404),
         ("GET", "/v1/models/eleven", 404),
         ("GET", "/v1/models/org%2Fname", 404),
         ("GET", SPEECH, 405),
+        ("POST", "/", 405),
         ("DELETE", "/v1/models", 405),
         ("POST", "/health", 405),
     ],

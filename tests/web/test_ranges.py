@@ -46,7 +46,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
 
     app = Litestar([book], exception_handlers={MoreError: handle_more_error}, openapi_config=None, logging_config=None)
     listening = socket.create_server(("127.0.0.1", 0))
-    runner = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    runner = uvicorn.Server(uvicorn.Config(app, http="h11", loop="asyncio", log_config=None, access_log=False))
     thread = threading.Thread(target=runner.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     made = Shelf(folder, f"http://127.0.0.1:{listening.getsockname()[1]}")
