@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DAY = 86_400.0
 TOLD = {
     "more_server/audit.py",  # when a change was made; the order is that of the lines
+    "more_server/cli/cluster.py",  # how long a replica of another machine is there, by its word
     "more_server/cli/jobs.py",  # whether a job ends today
     "more_server/files.py",  # in the name of what is set aside
     "more_server/jobs/jobs.py",  # when a job was asked for
@@ -29,6 +30,7 @@ TOLD = {
     "more_server/jobs/store.py",  # when it began and ended
     "more_server/jobs/webhooks.py",  # what a receiver compares with its own clock
     "more_server/keys.py",  # when a key was made and used
+    "more_server/logs.py",  # when its lines begin to be counted; which start it was
     "more_server/models/pull.py",  # when a model was fetched
     "more_server/voicebank/consents.py",  # when somebody consented
     "more_server/web/custom_voices.py",  # when a voice was made
