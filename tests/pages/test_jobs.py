@@ -37,7 +37,7 @@ def form(page: Page) -> Locator:
 
 @pytest.fixture
 def left(studio: Server) -> Iterator[list[str]]:
-    """Jobs that are ended and forgotten behind the test."""
+    """Jobs that are ended and forgotten behind the test; asked for before pages, so that none looks on any more."""
     jobs: list[str] = []
     yield jobs
     for job in jobs:
@@ -88,7 +88,7 @@ def test_a_text_is_previewed_spoken_heard_and_fetched(open_page: Callable[..., P
 
 
 def test_a_long_one_is_cancelled_resumed_and_deleted(
-    open_page: Callable[..., Page], studio: Server, left: list[str]
+    left: list[str], open_page: Callable[..., Page], studio: Server
 ) -> None:
     page = open_page("#jobs/new")
     page.get_by_label("Text", exact=True).fill(LONG)
@@ -120,7 +120,7 @@ def test_a_long_one_is_cancelled_resumed_and_deleted(
 
 
 def test_files_are_taken_and_bad_ones_told_of(
-    open_page: Callable[..., Page], studio: Server, tmp_path: Path, left: list[str]
+    left: list[str], open_page: Callable[..., Page], studio: Server, tmp_path: Path
 ) -> None:
     page = open_page("#jobs/new", allowed=REFUSED)
     (tmp_path / "broken.txt").write_bytes(b"caf\xe9 and more")
@@ -151,7 +151,7 @@ def test_files_are_taken_and_bad_ones_told_of(
 
 
 def test_few_of_many_jobs_are_followed_and_all_can_be_seen(
-    open_page: Callable[..., Page], studio: Server, left: list[str]
+    left: list[str], open_page: Callable[..., Page], studio: Server
 ) -> None:
     left += [studio.asked(kind="speech", input=LONG, voice="linden", title=f"Night {number}") for number in range(22)]
     page = open_page("#connect")
