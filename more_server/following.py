@@ -1,5 +1,6 @@
 """Files that several processes write: which of them somebody has changed."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,9 +23,13 @@ class Followed:
 
 
 def signature(path: Path) -> tuple[int, int, int] | None:
-    """What a file is known again by: when it was written, nanoseconds, its bytes and its inode; None: there is none."""
+    """The stamp of a file; None: there is none. Raises OSError."""
     try:
-        status = path.stat()
+        return stamp(path.stat())
     except FileNotFoundError:
         return None
+
+
+def stamp(status: os.stat_result) -> tuple[int, int, int]:
+    """What a file is known again by: when it was written, in nanoseconds, its bytes and its inode."""
     return status.st_mtime_ns, status.st_size, status.st_ino

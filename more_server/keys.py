@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from more_server.errors import BadInput, KeyNotFound, KeysUnreadable, StorageError, allowed, shown
+from more_server.errors import BadInput, KeyNotFound, KeysUnreadable, SettingsError, StorageError, allowed, shown
 from more_server.files import LOCK_SECONDS, keep_file, locked
+from more_server.following import stamp
 from more_server.settings import Settings
 
 Scope = Literal["speech", "voices", "admin"]
@@ -255,7 +256,7 @@ class KeyRing:
     def _current(self) -> Mapping[str, Key]:
         """The keys as they are now, for the price of one stat."""
         try:
-            if _signature(self._path.stat()) != self._read.signature:
+            if stamp(self._path.stat()) != self._read.signature:
                 self._read = self._load()
         except FileNotFoundError:
             return self._without_file()
@@ -291,7 +292,7 @@ class KeyRing:
 
     def _load(self) -> _Read:
         with self._path.open("rb") as file:
-            signature = _signature(os.fstat(file.fileno()))
+            signature = stamp(os.fstat(file.fileno()))
             content = file.read()
         try:
             keys = msgspec.json.decode(content, type=KeyFile).keys
@@ -321,12 +322,20 @@ class KeyRing:
             raise StorageError(f"{self._used_path} cannot be read: {error.strerror or error}") from error
 
 
+def check_reach(settings: Settings) -> None:
+    """Refuse to let other machines in while there is no key. Raises SettingsError and KeysUnreadable."""
+    keys = KeyRing(settings)
+    if keys.any() or keys.may_be_open:
+        return
+    raise SettingsError(
+        f"other machines reach {settings.server.host}, and there is no key: all of them could speak, clone voices and "
+        "administer the server. Make a key with `more-server keys add NAME --scope admin`, bind 127.0.0.1 (--host), or "
+        "allow it with the setting server.allow_open (MORE_SERVER__ALLOW_OPEN=true)"
+    )
+
+
 def _unknown(key_id: str) -> KeyNotFound:
     return KeyNotFound(f"there is no key {shown(key_id)}; `more-server keys list` shows them", param="id")
-
-
-def _signature(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _latest(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

@@ -9,7 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -298,13 +298,20 @@ def test_models_are_the_same_in_both(own: Workers, tmp_path: Path) -> None:
 # -- lives and deaths
 
 
-def test_the_others_go_on_when_one_is_killed(own: Workers) -> None:
-    undisturbed = own.fresh().post(SPEECH, json=asked(LONG)).content
+@contextmanager
+def two_listeners(own: Workers) -> Iterator[tuple[list[bytes], list[Iterator[bytes]]]]:
+    """Each is spoken to by a worker of its own: what they have heard so far, and what gives the rest."""
     with ExitStack() as streams:
         answers = [streams.enter_context(own.fresh().stream("POST", SPEECH, json=asked(LONG))) for _ in range(2)]
         pieces = [answer.iter_raw() for answer in answers]
         heard = [next(one) for one in pieces]
         until(lambda: own.speaking() == [1, 1])
+        yield heard, pieces
+
+
+def test_the_others_go_on_when_one_is_killed(own: Workers) -> None:
+    undisturbed = own.fresh().post(SPEECH, json=asked(LONG)).content
+    with two_listeners(own) as (heard, pieces):
         os.kill(children(own.pid)[0], signal.SIGKILL)
         for _ in range(5):
             assert own.fresh().post(SPEECH, json=asked()).status_code == 200
@@ -351,11 +358,7 @@ def test_what_a_worker_has_not_taken_is_taken_by_another(own: Workers) -> None:
 
 def test_what_is_spoken_ends_before_the_workers(own: Workers) -> None:
     undisturbed = own.fresh().post(SPEECH, json=asked(LONG)).content
-    with ExitStack() as streams:
-        answers = [streams.enter_context(own.fresh().stream("POST", SPEECH, json=asked(LONG))) for _ in range(2)]
-        pieces = [answer.iter_raw() for answer in answers]
-        heard = [next(one) for one in pieces]
-        until(lambda: own.speaking() == [1, 1])
+    with two_listeners(own) as (heard, pieces):
         own.signal(signal.SIGTERM)
         until(lambda: own.fresh().get("/health/ready").status_code == 503)
         refused = own.fresh().post(SPEECH, json=asked())

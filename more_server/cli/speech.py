@@ -31,6 +31,7 @@ def serve(*, host: str | None = None, port: int | None = None, workers: int | No
     import msgspec
 
     from more_server import logs
+    from more_server.keys import check_reach
 
     said = {"host": host, "port": port, "workers": workers}
     changes = {name: value for name, value in said.items() if value is not None}
@@ -46,7 +47,7 @@ def serve(*, host: str | None = None, port: int | None = None, workers: int | No
     loaded = now.settings
     lines = logs.RecentLines()
     logs.configure(loaded.log_level, loaded.log_format, lines)
-    _check_reach(loaded)
+    check_reach(loaded)
     listening = _bind(loaded)
     try:
         if loaded.server.workers > 1:
@@ -81,20 +82,6 @@ def _bind(loaded: Settings) -> socket.socket:
     # the first audio waits for a delayed acknowledgement: 68 ms instead of 25, measured on loopback.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
-
-
-def _check_reach(loaded: Settings) -> None:
-    """Refuse to let other machines in while there is no key. Raises SettingsError and KeysUnreadable."""
-    from more_server.keys import KeyRing
-
-    keys = KeyRing(loaded)
-    if keys.any() or keys.may_be_open:
-        return
-    raise SettingsError(
-        f"other machines reach {loaded.server.host}, and there is no key: all of them could speak, clone voices and "
-        "administer the server. Make a key with `more-server keys add NAME --scope admin`, bind 127.0.0.1, or allow "
-        "it with the setting server.allow_open (MORE_SERVER__ALLOW_OPEN=true)"
-    )
 
 
 def _run(loaded: Settings, listening: socket.socket, reread: Callable[[], Loaded], lines: "RecentLines") -> None:

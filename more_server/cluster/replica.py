@@ -13,8 +13,8 @@ from litestar.types import Message, Receive, Scope, Send
 from more_server import logs
 from more_server.app import App, create_app, kinds_of_jobs
 from more_server.engine.watch import HUNG, HUNG_RETRY_SECONDS
-from more_server.errors import MoreError, SettingsError, Unavailable
-from more_server.keys import KeyRing
+from more_server.errors import MoreError, Unavailable
+from more_server.keys import check_reach
 from more_server.settings import Loaded, Settings, read
 from more_server.siblings import Siblings
 from more_server.web.bounds import Bodies
@@ -58,7 +58,7 @@ class Replica:
         settings = reread().settings
         lines = logs.RecentLines()
         logs.configure(settings.log_level, settings.log_format, lines)
-        _check_reach(settings)
+        check_reach(settings)
         self._name = name.encode()
         self._is_leaving = is_leaving
         self._started: asyncio.Future[None] | None = None
@@ -203,14 +203,3 @@ def settings_of_replica(settings: Settings, host: str, threads: int) -> Settings
     server = msgspec.structs.replace(settings.server, host=host)
     engine = msgspec.structs.replace(settings.engine, threads=settings.engine.threads or threads)
     return msgspec.structs.replace(settings, server=server, engine=engine)
-
-
-def _check_reach(settings: Settings) -> None:
-    """Refuse to let other machines in while there is no key. Raises SettingsError and KeysUnreadable."""
-    keys = KeyRing(settings)
-    if not (keys.any() or keys.may_be_open):
-        raise SettingsError(
-            f"other machines reach the cluster at {settings.server.host}, and there is no key: all could speak, "
-            "clone voices and administer it. Make a key with `more-server keys add NAME --scope admin` on a node, "
-            "deploy with --host 127.0.0.1, or allow it with MORE_SERVER__ALLOW_OPEN=true on every node"
-        )

@@ -1,6 +1,7 @@
 """How many replicas a day's traffic needs, by simulation; `python tests/bench/fleet.py --help`."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,30 +39,78 @@ app = App(name="fleet.py", help_format="markdown", version_flags=())
 app["--help"].show = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command is asked, beside the kind of replica."""
+
+    bench: Path | None = None
+    """A file that ends in the JSON line of `more-server bench`: one replica is the machine that it ran on."""
+    replicas: str = SIZES
+    """Sizes of fleets, 1 to 1000 each."""
+    peak: Positive | None = None
+    """Requests a minute at the busiest moment; instead of `replicas`, the fewest that carry them are looked for."""
+    load: Share | None = None
+    """Traffic of every fleet at its peak, in what it could speak; not with `peak`."""
+    goal_ms: Positive = 1000.0
+    """First audio of 95 requests in 100, in the worst hour, ms."""
+    behind: Share = 0.05
+    """Share of the streams that may be made slower than they are heard."""
+    concurrency: Whole = ENGINE.max_concurrency
+    """The setting engine.max_concurrency of each replica; 0: as many as were measured."""
+    queue: Whole = ENGINE.queue
+    """engine.queue of each replica."""
+    deadline: Positive = ENGINE.deadline_seconds
+    """engine.deadline_seconds."""
+    routing: Routing = "two"
+    """two: the less busy of two at random, as Serve does it; least: the least busy of all; random."""
+    night: Share = DAY.night
+    """Rate in the quietest moment, in peaks."""
+    sharpness: Positive = DAY.sharpness
+    """Of the peak: 1 is a cosine, more is a shorter rush hour."""
+    bursts: Share = DAY.bursts
+    """Standard deviation of the rate from minute to minute, in rates."""
+    speech: Positive = DAY.median_seconds
+    """Median length of a request's speech, seconds."""
+    jobs: Annotated[float, Parameter(validator=Number(gte=0))] = 4.0
+    """Hours of long speech that come in a day for each replica, spoken where nobody else is; 0: none."""
+    start: Positive | None = None
+    """Seconds until an ordered replica takes requests; without it, Serve's 13.5 and the time to load. A machine that
+    has to be bought first takes minutes."""
+    price: Positive | None = None
+    """Of an hour of one replica's machine, in any currency; without it, 0.10 on a CPU and 3.00 on a GPU."""
+    requests: Annotated[int, Parameter(validator=Number(gte=10_000))] = 2_000_000
+    """Simulated in one run at most: of large fleets a shorter day, or a slice; the table says which."""
+    seed: Whole = 1
+    """The same one gives the same tables."""
+    plot: Path | None = None
+    """File for a picture, SVG: first audio and replicas over the day of the largest fleet with an autoscaler."""
+
+    def study(self, service: str) -> Study:
+        """The replica, the day and the promise. Raises ValueError or OSError for a file that is no benchmark."""
+        if self.peak and self.load:
+            raise ValueError("--peak and --load exclude each other: both say how much traffic there is")
+        one = _service(service, self.bench, self.price)
+        setup = Setup(
+            service=one,
+            replicas=1,
+            concurrency=self.concurrency,
+            queue=self.queue,
+            deadline_seconds=self.deadline,
+            routing=self.routing,
+            start_seconds=self.start or PLACING_SECONDS + one.load_seconds,
+            first_audio_factor=BESIDE_A_JOB if self.jobs else 1.0,
+        )
+        setup.service.speeds(setup.places)
+        day = Day(peak=1, night=self.night, sharpness=self.sharpness, bursts=self.bursts, median_seconds=self.speech)
+        goal = Goal(first_seconds=self.goal_ms / 1000, behind=self.behind)
+        return Study(setup=setup, day=day, goal=goal, requests=self.requests, seed=self.seed)
+
+
 @app.default
 def fleet(
     service: Literal["xtts-cpu", "nano", "xtts-gpu"] = "xtts-cpu",
     *,
-    bench: Path | None = None,
-    replicas: str = SIZES,
-    peak: Positive | None = None,
-    load: Share | None = None,
-    goal_ms: Positive = 1000.0,
-    behind: Share = 0.05,
-    concurrency: Whole = ENGINE.max_concurrency,
-    queue: Whole = ENGINE.queue,
-    deadline: Positive = ENGINE.deadline_seconds,
-    routing: Routing = "two",
-    night: Share = DAY.night,
-    sharpness: Positive = DAY.sharpness,
-    bursts: Share = DAY.bursts,
-    speech: Positive = DAY.median_seconds,
-    jobs: Annotated[float, Parameter(validator=Number(gte=0))] = 4.0,
-    start: Positive | None = None,
-    price: Positive | None = None,
-    requests: Annotated[int, Parameter(validator=Number(gte=10_000))] = 2_000_000,
-    seed: Whole = 1,
-    plot: Path | None = None,
+    asked: Annotated[Asked, Parameter(name="*")] = Asked(),
 ) -> None:
     """Simulate days of fleets of replicas: first audio, refusals, use and cost, and settings for Serve's autoscaler.
 
@@ -71,63 +120,11 @@ def fleet(
     ----------
     service
         What one replica is: xtts-cpu and nano were measured on two CPU cores; xtts-gpu is assumed.
-    bench
-        A file that ends in the JSON line of `more-server bench`: one replica is the machine that it ran on.
-    replicas
-        Sizes of fleets, 1 to 1000 each.
-    peak
-        Requests a minute at the busiest moment; instead of `replicas`, the fewest that carry them are looked for.
-    load
-        Traffic of every fleet at its peak, in what it could speak; not with `peak`.
-    goal_ms
-        First audio of 95 requests in 100, in the worst hour, ms.
-    behind
-        Share of the streams that may be made slower than they are heard.
-    concurrency
-        The setting engine.max_concurrency of each replica; 0: as many as were measured.
-    queue
-        engine.queue of each replica.
-    deadline
-        engine.deadline_seconds.
-    routing
-        two: the less busy of two at random, as Serve does it; least: the least busy of all; random.
-    night
-        Rate in the quietest moment, in peaks.
-    sharpness
-        Of the peak: 1 is a cosine, more is a shorter rush hour.
-    bursts
-        Standard deviation of the rate from minute to minute, in rates.
-    speech
-        Median length of a request's speech, seconds.
-    jobs
-        Hours of long speech that come in a day for each replica, spoken where nobody else is; 0: none.
-    start
-        Seconds until an ordered replica takes requests; without it, Serve's 13.5 and the time to load. A machine that
-        has to be bought first takes minutes.
-    price
-        Of an hour of one replica's machine, in any currency; without it, 0.10 on a CPU and 3.00 on a GPU.
-    requests
-        Simulated in one run at most: of large fleets a shorter day, or a slice; the table says which.
-    seed
-        The same one gives the same tables.
-    plot
-        File for a picture, SVG: first audio and replicas over the day of the largest fleet with an autoscaler.
     """
-    if peak and load:
-        sys.exit("fleet.py: --peak and --load exclude each other: both say how much traffic there is")
     try:
-        one = _service(service, bench, price)
-        started = start or PLACING_SECONDS + one.load_seconds
-        factor = BESIDE_A_JOB if jobs else 1.0
-        setup = Setup(
-            service=one, replicas=1, concurrency=concurrency, queue=queue, deadline_seconds=deadline, routing=routing,
-            start_seconds=started, first_audio_factor=factor,
-        )  # fmt: skip
-        day = Day(peak=1, night=night, sharpness=sharpness, bursts=bursts, median_seconds=speech)
-        goal = Goal(first_seconds=goal_ms / 1000, behind=behind)
-        study = Study(setup=setup, day=day, goal=goal, requests=requests, seed=seed)
-        setup.service.speeds(setup.places)
-        show(study, _traffic(study, _sizes(replicas), peak, load), jobs, plot)
+        study = asked.study(service)
+        traffic = _traffic(study, _sizes(asked.replicas), asked.peak, asked.load)
+        show(study, traffic, asked.jobs, asked.plot)
     except (ValueError, OSError) as error:
         sys.exit(f"fleet.py: {error}")
 
