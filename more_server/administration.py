@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 import structlog
 
 from more_server.audit import Actor, AuditLog
-from more_server.errors import BadInput, ModelError, MoreError, SettingsError
+from more_server.errors import BadInput, ModelError, MoreError, SettingsError, StorageError, Unavailable
 from more_server.following import FOLLOW_SECONDS, Followed, signature
-from more_server.models import choice_path, serving_model
+from more_server.models import choice_path, fetch_chosen, serving_model
 from more_server.registry import Row, Snapshot
 from more_server.settings import Loaded, reloaded
+from more_server.shared.copies import Copies
 from more_server.siblings import Siblings
 from more_server.speak import Speaker
 from more_server.speech import Profile
@@ -48,6 +49,8 @@ class Administration:
         speaker.fleet.changed = self._tell_models
         self._choices_file, self._profiles_file = speaker.registry.choices_path, speaker.profiles.path
         self._model_file = choice_path(speaker.settings)
+        self.copies = Copies(speaker.settings)
+        """Of what servers on several machines share."""
         self._files = Followed((self._choices_file, self._profiles_file, self._model_file))
         self._written = signature(self._choices_file)
         """The choices as this server has written them, or found them at its start."""
@@ -58,6 +61,7 @@ class Administration:
         """What could not be taken up of a file, so that the log has it once."""
         self._changing = asyncio.Lock()
         self._preparing: asyncio.Task[None] | None = None
+        self._modelling: asyncio.Task[None] | None = None
 
     # -- plugins
 
@@ -166,15 +170,39 @@ class Administration:
     # -- what others have changed
 
     async def follow_others(self) -> None:
-        """Take up what other servers with this data directory, or the command line, decide, until this one ends."""
+        """Take up what other servers and the command line decide, until this one ends."""
         told = ""
         while not self.speaker.draining:
             try:
-                if changed := await asyncio.to_thread(self._files.changed) | self._waiting:
-                    await self._take_up(changed)
-            except Exception as error:  # whatever it is, the next change is to be seen
+                changed = await asyncio.to_thread(self._files.changed)
+            except OSError as error:
                 if told != (told := repr(error)):
-                    log.exception("what others have changed cannot be taken up")
+                    log.exception("whether others have changed something cannot be told")
+            else:
+                if changed := changed | self._waiting:
+                    await self._take_up(changed)
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def close(self) -> None:
+        """Follow nobody any more."""
+        if self._modelling is not None:
+            self._modelling.cancel()
+            await asyncio.wait({self._modelling})
+        await asyncio.to_thread(self.copies.close)
+
+    async def renew_copies(self) -> None:
+        """Have what servers on other machines decide in the files that are followed, until this is cancelled."""
+        told = ""
+        while True:
+            try:
+                await asyncio.to_thread(self.copies.renew)
+            except StorageError as error:
+                if told != (told := error.message):
+                    log.warning("what is decided on other machines is not known", reason=told)
+            else:
+                if told:
+                    log.info("what is decided on other machines is known again")
+                told = ""
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def _take_up(self, changed: set[Path]) -> None:
@@ -184,18 +212,24 @@ class Administration:
             if self._profiles_file in changed:
                 await self._taking(self._profiles_file, self._take_up_profiles())
         if self._model_file in changed:
-            await self._taking(self._model_file, self._take_up_model())
+            # Minutes where it is fetched or large: plugins and profiles are followed meanwhile.
+            self._waiting.add(self._model_file)
+            if self._modelling is None or self._modelling.done():
+                self._modelling = asyncio.create_task(self._taking(self._model_file, self._take_up_model()))
 
     async def _taking(self, path: Path, work: Coroutine[Any, Any, None]) -> None:
         self._waiting.discard(path)
         try:
             await work
-        except MoreError as error:
-            if error.retry_after is not None:
+        except Exception as error:  # whatever it is, the next change is to be seen
+            known = error if isinstance(error, MoreError) else None
+            if known is not None and known.retry_after is not None:
                 self._waiting.add(path)
-            if self._told.get(path) != error.message:
-                log.warning("a change by another server cannot be taken up", file=path.name, reason=error.message)
-            self._told[path] = error.message
+            reason = repr(error) if known is None else known.message
+            if self._told.get(path) != reason:
+                what = "a change by another server cannot be taken up"
+                log.warning(what, file=path.name, reason=reason, exc_info=known is None)
+            self._told[path] = reason
         else:
             self._told.pop(path, None)
 
@@ -215,6 +249,10 @@ class Administration:
             log.info("profiles were changed by another server")
 
     async def _take_up_model(self) -> None:
+        try:
+            await asyncio.to_thread(fetch_chosen, self.speaker.settings, self.speaker.check_staying)
+        except ModelError as error:  # a network that fails, a licence that nobody has accepted yet
+            raise Unavailable(error.message, retry_after=FOLLOW_SECONDS) from error
         name = (await asyncio.to_thread(serving_model, self.speaker.settings)).name
         if name != self.speaker.fleet.serving.id:
             await self._switch_as_decided(name, keep=False)

@@ -29,14 +29,16 @@ from more_server.lessons.dataset_kind import DatasetKind
 from more_server.lessons.train_kind import TrainKind
 from more_server.lessons.uploads import keep_swept
 from more_server.logs import RecentLines
-from more_server.models import set_damaged_choice_aside
+from more_server.models import fetch_chosen, set_damaged_choice_aside
 from more_server.narration.kind import SpeechKind
 from more_server.profiles import set_damaged_profiles_aside
 from more_server.registry import Registry, Snapshot, set_damaged_choices_aside
 from more_server.services import Services
 from more_server.settings import Loaded, Settings
+from more_server.shared.copies import take_up
 from more_server.siblings import Siblings
 from more_server.speak import Speaker
+from more_server.voicebank.consents_table import move_consents
 from more_server.web import (
     config,
     consents,
@@ -118,10 +120,14 @@ KindsOfJobs = Callable[[Speaker], Sequence[Kind[Any]]]
 def create_speaker(settings: Settings) -> Speaker:
     """A speaker whose engine has not been started. Damaged files of what was decided while it ran are set aside.
 
-    Raises ModelError, ModelNotFound, SettingsError and StorageError.
+    Where a database is shared, what is in it is here then, the model that serves included. Raises ModelError,
+    ModelNotFound, SettingsError and StorageError.
     """
+    take_up(settings)
+    move_consents(settings)
     for set_damaged_aside in (set_damaged_choices_aside, set_damaged_profiles_aside, set_damaged_choice_aside):
         set_damaged_aside(settings)
+    fetch_chosen(settings)
     registry = Registry(settings)
     speaker = Speaker(settings, Fleet(settings), registry)
     registry.open(speaker)
@@ -191,7 +197,7 @@ class App:
         self._siblings = siblings
         self._keys = KeyRing(settings)
         self._access = Access(settings, self._keys, lambda: speaker.settings.limits)
-        self._audit = AuditLog(settings.admin_dir)
+        self._audit = AuditLog(settings.admin_dir, settings.database)
         loaded = Loaded(settings, reread().sources)
         self.administration = Administration(speaker, self._audit, self.follow, loaded, reread, siblings)
         self._services = Services(speaker.registry, settings.plugin_seconds, is_first=siblings.number == 0)
@@ -294,13 +300,15 @@ class App:
         self.speaker.engine.start()
         starting = asyncio.ensure_future(self._start())
         sweeping = asyncio.ensure_future(keep_swept(lambda: self.speaker.settings))
-        self._beside = {starting, sweeping}
+        renewing = asyncio.ensure_future(self.administration.renew_copies())
+        self._beside = {starting, sweeping, renewing}
         try:
             yield
         finally:
             for task in self._beside:
                 task.cancel()
             await asyncio.wait(self._beside)  # what the start has begun is stopped next
+            await self.administration.close()
             await self._services.stop()
             self.speaker.fleet.close()  # a training that ends now would load a paused model again
             await self._jobs.stop()
@@ -331,6 +339,8 @@ def _sweep(settings: Settings) -> None:
     sweep_all(settings.admin_dir, deep=True)
     sweep_all(settings.data_dir / "voices", deep=True)
     sweep_all(settings.model_dirs[0])
+    if settings.made_models_dir != settings.model_dirs[0]:
+        sweep_all(settings.made_models_dir)
     sweep_all(settings.datasets_dir)
     # What is worked out once is written without a lock; who is writing it this moment works it out once more.
     sweep(settings.data_dir / "cache" / "latents" / "*")

@@ -4,17 +4,18 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 import structlog
 
 from more_server.errors import MoreError, StorageError, shown
 from more_server.reserve import Reserve
+from more_server.shared.lines import TableLines
 
 ALLOWED = "allowed"
 """Outcome of a line written before its change is made."""
@@ -65,15 +66,80 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the request that asked for it, as in the log; empty on the command line."""
 
 
+class Lines(Protocol):
+    """Where the lines are kept."""
+
+    def append(self, line: bytes) -> None:
+        """Keep a line, with a line break at its end, and wait until that is certain. Raises StorageError."""
+
+    def tail(self, limit: int) -> Sequence[bytes]:
+        """The last ones without their line breaks, the latest last. Raises StorageError."""
+
+
+class FileLines:
+    """In a file of this machine, which several processes append to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(self, line: bytes) -> None:
+        """Keep a line, with a line break at its end, and wait until it is on the disk. Raises StorageError."""
+        try:
+            self._append(line)
+        except OSError as error:
+            raise StorageError(f"{self._path} cannot be written: {error.strerror or error}") from error
+
+    def tail(self, limit: int) -> list[bytes]:
+        """The last ones without their line breaks, the latest last. Raises StorageError."""
+        try:
+            return self._last(limit)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StorageError(f"{self._path} cannot be read: {error.strerror or error}") from error
+
+    def _append(self, line: bytes) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            # A long line of another process grows page by page; without this its middle would look like a cut-off end.
+            fcntl.flock(file, fcntl.LOCK_EX)
+            size = os.fstat(file).st_size
+            if size and os.pread(file, 1, size - 1) != b"\n":
+                line = b"\n" + line  # a line that was cut off must not swallow this one
+            if os.write(file, line) != len(line):
+                with suppress(OSError):  # where it may only be appended to, `tail` shows a cut-off line
+                    os.ftruncate(file, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file)
+        finally:
+            os.close(file)
+        if not size:
+            _sync_folder(self._path.parent)
+
+    def _last(self, limit: int) -> list[bytes]:
+        with self._path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            start = file.seek(0, os.SEEK_END)
+            content = b""
+            while start and content.count(b"\n") <= limit:
+                length = min(BLOCK_BYTES, start)
+                start = file.seek(start - length)
+                content = file.read(length) + content
+        lines = content.splitlines()
+        return lines[max(0, len(lines) - limit) :]
+
+
 class AuditLog:
-    """`audit.jsonl` in a folder.
+    """`audit.jsonl` in a folder, or a table of the database that servers share.
 
     A change is recorded before it is made, and not made if that fails, on a full disk for example. So the log may
     name a change that a killed process never came to, and lacks none that was made. Deletions have room of their own.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "audit.jsonl"
+    def __init__(self, folder: Path, database: str = "") -> None:
+        """database: its address; empty: none."""
+        self._lines: Lines = TableLines(database) if database else FileLines(folder / "audit.jsonl")
         self._reserve = Reserve(folder / "audit.reserve", RESERVE_BYTES)
 
     @contextmanager
@@ -123,52 +189,13 @@ class AuditLog:
         # ASCII alone: nothing that a caller named can steer the terminal of whoever reads the file.
         line = json.dumps(msgspec.to_builtins(entry, str_keys=True, enc_hook=str), separators=(",", ":"))
         try:
-            self._append(line.encode() + b"\n")
-        except OSError as error:
-            raise StorageError(
-                f"{self._path} cannot be written: {error.strerror or error}; nothing is changed without a record of it"
-            ) from error
+            self._lines.append(line.encode() + b"\n")
+        except StorageError as error:
+            raise StorageError(f"{error.message}; nothing is changed without a record of it") from error
 
     def tail(self, limit: int) -> list[Entry]:
         """The last lines, the latest last. Raises StorageError."""
-        try:
-            lines = self._last_lines(limit)
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StorageError(f"{self._path} cannot be read: {error.strerror or error}") from error
-        return [_decoded(line) for line in lines]
-
-    def _append(self, line: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            # A long line of another process grows page by page; without this its middle would look like a cut-off end.
-            fcntl.flock(file, fcntl.LOCK_EX)
-            size = os.fstat(file).st_size
-            if size and os.pread(file, 1, size - 1) != b"\n":
-                line = b"\n" + line  # a line that was cut off must not swallow this one
-            if os.write(file, line) != len(line):
-                with suppress(OSError):  # where it may only be appended to, `tail` shows a cut-off line
-                    os.ftruncate(file, size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file)
-        finally:
-            os.close(file)
-        if not size:
-            _sync_folder(self._path.parent)
-
-    def _last_lines(self, limit: int) -> list[bytes]:
-        with self._path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            start = file.seek(0, os.SEEK_END)
-            content = b""
-            while start and content.count(b"\n") <= limit:
-                length = min(BLOCK_BYTES, start)
-                start = file.seek(start - length)
-                content = file.read(length) + content
-        lines = content.splitlines()
-        return lines[max(0, len(lines) - limit) :]
+        return [_decoded(line) for line in self._lines.tail(limit)]
 
 
 def _decoded(line: bytes) -> Entry:

@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from more_server.errors import OutOfTime
-from more_server.settings import LimitSettings
 from more_server.speech import Audio, Utterance
+from more_server.tables import LimitSettings
 
 RETRY_SECONDS = 10.0
 

@@ -17,9 +17,9 @@ import msgspec
 from msgspec import Meta
 
 from more_server.errors import BadInput, KeyNotFound, KeysUnreadable, SettingsError, StorageError, allowed, shown
-from more_server.files import LOCK_SECONDS, keep_file, locked
 from more_server.following import stamp
 from more_server.settings import Settings
+from more_server.shared.kept import Keep, KeptFile
 
 Scope = Literal["speech", "voices", "admin"]
 SCOPES: tuple[Scope, ...] = ("speech", "voices", "admin")
@@ -149,8 +149,9 @@ class KeyRing:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._path = settings.admin_dir / "keys.json"
-        self._used_path = settings.admin_dir / "keys-used.json"
+        self._file = KeptFile(settings, "admin/keys.json")
+        self._used_file = KeptFile(settings, "admin/keys-used.json")
+        self._path, self._used_path = self._file.path, self._used_file.path
         self._read = _Read(None, {})
         self._used: dict[str, int] = {}
         self._flushed: dict[str, int] = {}
@@ -191,7 +192,7 @@ class KeyRing:
 
     def add(self, key: Key) -> None:
         """Keep a key of `new_key`. Raises BadInput where nobody could administer the server then; StorageError."""
-        with locked(self._path, seconds=LOCK_SECONDS):
+        with self._file.changing() as keep:
             keys = self._fresh()
             if not any("admin" in other.scopes for other in (*keys.values(), key)):
                 raise BadInput(
@@ -201,14 +202,14 @@ class KeyRing:
                 )
             if key.id in keys:
                 raise StorageError("another key has this id by chance; try again")
-            self._write([*keys.values(), key])
+            self._write(keep, [*keys.values(), key])
 
     def revoke(self, key_id: str) -> Key:
         """Remove a key, for every request that comes from now on.
 
         Raises KeyNotFound; BadInput where nobody could administer the server then, or everybody; StorageError.
         """
-        with locked(self._path, seconds=LOCK_SECONDS):
+        with self._file.changing() as keep:
             keys = self._fresh()
             key = keys.pop(key_id, None)
             if key is None:
@@ -226,7 +227,7 @@ class KeyRing:
                     "set server.allow_open first",
                     param="id",
                 )
-            self._write(keys.values())
+            self._write(keep, keys.values())
         return key
 
     def last_used(self) -> dict[str, int]:
@@ -246,11 +247,10 @@ class KeyRing:
         if used == self._flushed:
             return
         # A file of its own: the command line never waits for the server, nor the server for it.
-        with locked(self._used_path, seconds=LOCK_SECONDS):
+        with self._used_file.changing() as keep:
             keys = self._current()
             latest = _latest(self._stored_uses(), used)
-            content = msgspec.json.encode({key: latest[key] for key in latest if key in keys})
-            keep_file(self._used_path, content, private=True)
+            keep(msgspec.json.encode({key: latest[key] for key in latest if key in keys}))
         self._flushed = used
 
     def _current(self) -> Mapping[str, Key]:
@@ -306,9 +306,9 @@ class KeyRing:
     def _damaged(self, how: str) -> str:
         return f"{self._path} is damaged: {how}; mend it, or move it away, start the server anew and make new keys"
 
-    def _write(self, keys: Iterable[Key]) -> None:
+    def _write(self, keep: Keep, keys: Iterable[Key]) -> None:
         content = msgspec.json.encode(KeyFile(tuple(keys)))
-        keep_file(self._path, msgspec.json.format(content, indent=2) + b"\n", private=True)
+        keep(msgspec.json.format(content, indent=2) + b"\n")
         self._current()  # from now on the file is known, and its loss noticed
 
     def _stored_uses(self) -> dict[str, int]:

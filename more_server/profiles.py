@@ -1,15 +1,15 @@
 """Profiles of plugins, and those that an administrator makes of them while the server runs."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from more_server.errors import BadInput, SettingsError, allowed, shown
-from more_server.files import LOCK_SECONDS, keep_file, locked, set_aside_damaged
+from more_server.files import set_aside_damaged
 from more_server.registry import Snapshot
 from more_server.settings import Settings
+from more_server.shared.kept import KeptFile
 from more_server.speech import Profile
 
 QUALITY_OF_MODEL: tuple[tuple[str, str], ...] = (("tts-1", "fast"), ("tts-1-hd", "high_quality"))
@@ -18,7 +18,7 @@ QUALITY_OF_MODEL: tuple[tuple[str, str], ...] = (("tts-1", "fast"), ("tts-1-hd",
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
 """OpenAI's model names, all of them spoken by the model that serves."""
 
-FILE_NAME = "profiles.json"
+FILE = "admin/profiles.json"
 
 
 class Made(msgspec.Struct, forbid_unknown_fields=True):
@@ -31,15 +31,16 @@ class Made(msgspec.Struct, forbid_unknown_fields=True):
 
 def set_damaged_profiles_aside(settings: Settings) -> None:
     """At the start of a server, which goes on with the profiles of plugins. Raises StorageError."""
-    set_aside_damaged(settings.admin_dir / FILE_NAME, _decoded)
+    set_aside_damaged(settings.data_dir / FILE, _decoded)
 
 
 class ProfileBook:
     """Looks profiles up, and keeps those that were made while the server ran."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises SettingsError where `profiles.json` in the folder cannot be used."""
-        self.path = folder / FILE_NAME
+    def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError where `profiles.json` cannot be used."""
+        self._file = KeptFile(settings, FILE)
+        self.path = self._file.path
         self.made = self._read()
 
     def take_up(self, check: Callable[[], None]) -> bool:
@@ -122,9 +123,9 @@ class ProfileBook:
             raise SettingsError(f"{self.path} cannot be used: {error}; mend it, or move it away") from error
 
     def _write(self, change: Callable[[dict[str, Made]], dict[str, Made]]) -> None:
-        with locked(self.path, seconds=LOCK_SECONDS):
+        with self._file.changing() as keep:
             changed = change(self._read())  # another server may have written meanwhile
-            keep_file(self.path, msgspec.json.format(msgspec.json.encode(changed), indent=2))
+            keep(msgspec.json.format(msgspec.json.encode(changed), indent=2))
         self.made = changed
 
 

@@ -13,8 +13,8 @@ import structlog
 from more_server.errors import MoreError
 from more_server.leaving import CLIENT_LEFT
 from more_server.measures import Measures
-from more_server.settings import TelemetrySettings
 from more_server.speech import Audio, Utterance
+from more_server.tables import TelemetrySettings
 from more_server.tracing import Span, Traces, step, within
 
 log = structlog.get_logger("more_server.report")

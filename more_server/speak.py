@@ -69,7 +69,7 @@ class Speaker:
         self.settings = settings
         self.fleet = fleet
         self.registry = registry
-        self.profiles = ProfileBook(settings.admin_dir)
+        self.profiles = ProfileBook(settings)
         self.voices = VoiceLibrary(registry, settings.plugin_seconds)
         self.prints = Voiceprints(settings, self.voices, self._sample)
         self._languages = LanguageChoice(settings)

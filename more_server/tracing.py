@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from more_server.errors import MoreError, SettingsError
-from more_server.settings import TelemetrySettings
+from more_server.tables import TelemetrySettings
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor

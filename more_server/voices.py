@@ -16,8 +16,8 @@ from more_server.audio.read import read, trim_silence
 from more_server.errors import BadInput, MoreError, PluginFailure, TooLarge, VoiceNotFound, allowed, shown
 from more_server.hookspecs import Listing, VoiceStore
 from more_server.registry import Hung, Registry, Snapshot, described, within
-from more_server.settings import LimitSettings
 from more_server.speech import Audio, Voice, VoiceLatents, check_voice_id
+from more_server.tables import LimitSettings
 from more_server.voice_toml import REFERENCE_SUFFIXES
 
 OPENAI_VOICES = frozenset(

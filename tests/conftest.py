@@ -9,8 +9,8 @@ import pytest
 
 from more_server.engine.engine import Engine
 from more_server.engine.guards import Bounds, bounds
-from more_server.settings import EngineSettings
 from more_server.speech import Profile, Segment, Utterance, Voice, VoiceLatents
+from more_server.tables import EngineSettings
 from more_server.testing import tiny_config, tiny_xtts
 
 

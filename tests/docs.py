@@ -40,7 +40,7 @@ def settings_table() -> str:
 
 def _setting_rows(struct: type[msgspec.Struct], prefix: str) -> list[str]:
     rows = []
-    described = _lines("more_server/settings.py", struct.__name__)
+    described = _lines(struct.__module__.replace(".", "/") + ".py", struct.__name__)
     for field in msgspec.structs.fields(struct):
         if isinstance(field.default, msgspec.Struct):
             rows += _setting_rows(type(field.default), f"{field.name}.")

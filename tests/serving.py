@@ -19,7 +19,7 @@ class Server:
     """`more-server serve` over a data directory; it can be started again after each death."""
 
     def __init__(self, data_dir: Path, *arguments: str, **settings: str) -> None:
-        """arguments: of `serve`. settings: by the names of their variables without MORE_, such as JOBS__DATABASE."""
+        """arguments: of `serve`. settings: by the names of their variables without MORE_, such as DATABASE."""
         self._arguments = arguments
         self._environment = os.environ | {
             "MORE_DATA_DIR": str(data_dir),

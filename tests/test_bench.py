@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from more_server.settings import EngineSettings
+from more_server.tables import EngineSettings
 from tests.bench import soak, visitors
 from tests.bench.options import Options
 from tests.bench.visits import Place

@@ -10,8 +10,8 @@ import pytest
 
 from more_server.deadlines import in_time
 from more_server.errors import OutOfTime
-from more_server.settings import LimitSettings
 from more_server.speech import Audio
+from more_server.tables import LimitSettings
 
 LIMITS = LimitSettings(first_audio_seconds=0.2, total_seconds=0.6)
 

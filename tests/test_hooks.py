@@ -99,7 +99,7 @@ def opened(folder: Path, hook: str, server: Any = None, name: str = "mine") -> R
 
 def test_hook_profiles(tmp_path: Path) -> None:
     registry = opened(tmp_path, "profiles")
-    book = ProfileBook(tmp_path)
+    book = ProfileBook(Settings(data_dir=tmp_path))
     profile = book.find("lively", registry.snapshot)
     assert (profile.temperature, profile.post_processors) == (0.9, ("more_silence",))
     registry.disable("mine")

@@ -15,7 +15,8 @@ import pytest
 from more_server.errors import BadInput, KeyNotFound, KeysUnreadable, StorageError
 from more_server.files import locked
 from more_server.keys import SCOPES, SECRET, Key, KeyRing, is_loopback, new_key
-from more_server.settings import ServerSettings, Settings
+from more_server.settings import Settings
+from more_server.tables import ServerSettings
 
 
 def settings(folder: Path, host: str = "127.0.0.1", allow_open: bool = False) -> Settings:
@@ -292,7 +293,7 @@ def test_a_file_that_cannot_be_written(ring: KeyRing, monkeypatch: pytest.Monkey
 
 
 def test_one_writer_waits_for_another(ring: KeyRing, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("more_server.keys.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("more_server.shared.kept.LOCK_SECONDS", 0.1)
     with locked(file), pytest.raises(StorageError, match="another process is writing"):
         made(ring)
     made(ring)

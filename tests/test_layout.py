@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The server, lowest layer first. A unit is a module of more_server or a package in it with all that is inside.
 LAYERS = (
-    ("errors", "speech", "settings"),
+    ("errors", "speech", "settings", "tables"),
     (
         "files",
         "reserve",
@@ -36,6 +36,7 @@ LAYERS = (
         "deadlines",
         "following",
     ),
+    ("shared",),
     ("registry", "xtts", "keys", "audit", "report", "siblings"),
     ("engine", "models", "voices", "profiles", "chain", "talk", "languages"),
     ("fleet",),
@@ -49,6 +50,7 @@ LAYERS = (
 # A unit imports from lower layers; within its own layer, only this.
 BESIDE = {
     ("speech", "errors"),  # names that cannot be are BadInput
+    ("settings", "tables"),  # which it is made of
     ("settings", "errors"),  # a setting that does not fit is a SettingsError
     ("cli", "app"),  # `serve` runs what app.py wires
     ("cli", "cluster"),  # as `cluster` does nodes, and what it deploys
@@ -66,7 +68,7 @@ USERS_OF_RAY = {"more_server/cluster/deployment.py"}  # an extra, and only on no
 USERS_OF_OPENTELEMETRY = {"more_server/tracing.py"}  # an extra, and only where traces are wanted
 READERS_OF_THE_ENVIRONMENT = {"more_server/settings.py"}
 # numpy is not here: it comes with more_server.speech, whose fields are arrays, and takes under 0.1 s.
-TOO_SLOW_FOR_HELP = ("torch", "av", "litestar", "TTS", "dbos", "sqlalchemy", "lxml", "opentelemetry", "ray")
+TOO_SLOW_FOR_HELP = ("torch", "av", "litestar", "TTS", "dbos", "sqlalchemy", "psycopg", "lxml", "opentelemetry", "ray")
 
 FILE_LINES, FUNCTION_LINES, MOST_FUNCTION_LINES = 400, 60, 35
 
@@ -136,6 +138,8 @@ def _rule_broken(root: Path, source: Source, target: str) -> str | None:
         return "only xtts/load.py and its stand-in touch coqui"
     if package == "dbos" and source.name not in USERS_OF_DBOS:
         return "only jobs/durable.py touches dbos"
+    if package == "psycopg" and not source.name.startswith("more_server/shared/"):
+        return "only what servers share is asked of Postgres"
     if package == "sqlalchemy" and not source.name.startswith("more_server/jobs/"):
         return "only jobs touch the database"
     if package in plugins and package != own:
@@ -307,6 +311,7 @@ def test_functions_are_short(folder: str):
         ("more_server/cluster/node.py", "def late(): import ray", "only cluster/deployment.py"),
         ("more_server/jobs/worker.py", "def late(): from dbos import DBOS", "touches dbos"),
         ("more_server/web/jobs.py", "import sqlalchemy as sa", "touch the database"),
+        ("more_server/keys.py", "def late(): import psycopg", "asked of Postgres"),
         ("more_server/xtts/gpt.py", "from more_server.engine import engine", "engine stands above xtts"),
         ("more_server/xtts/gpt.py", "from ..web.wire import Ready", "web stands above xtts"),
         ("more_server/xtts/gpt.py", "from .. import app", "app stands above xtts"),

@@ -16,9 +16,10 @@ import torch
 from more_train.evaluate.content import Cepstra, cepstra, distance
 
 from more_server.app import create_speaker
-from more_server.settings import EngineSettings, Settings
+from more_server.settings import Settings
 from more_server.speak import Speaker
 from more_server.speech import Audio, Samples, SpeechRequest
+from more_server.tables import EngineSettings
 from more_server.xtts.load import Xtts, load
 from tests.espeak import SAMPLE_RATE, espeak
 

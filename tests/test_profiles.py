@@ -56,15 +56,15 @@ def test_settings_of_profiles_that_do_not_fit_refuse_to_start(tmp_path: Path, ta
 
 
 def test_made_ones_are_kept_changed_and_forgotten(tmp_path: Path, snapshot: Snapshot) -> None:
-    book = ProfileBook(tmp_path / "admin")
+    book = ProfileBook(Settings(data_dir=tmp_path))
     assert book.create("podcast", "balanced", PODCAST, snapshot).temperature == 0.65
-    assert ProfileBook(tmp_path / "admin").find("podcast", snapshot).post_processors == ("more_loudness",)
+    assert ProfileBook(Settings(data_dir=tmp_path)).find("podcast", snapshot).post_processors == ("more_loudness",)
     assert book.change("podcast", {"speed": 0.9, "temperature": None}, snapshot).temperature == 0.75
-    again = ProfileBook(tmp_path / "admin")
+    again = ProfileBook(Settings(data_dir=tmp_path))
     assert (again.find("podcast", snapshot).speed, again.names(snapshot)[-1]) == (0.9, "podcast")
     again.delete("podcast", snapshot)
     with pytest.raises(BadInput, match="there is no quality 'podcast'; there are: balanced, fast, high_quality"):
-        ProfileBook(tmp_path / "admin").find("podcast", snapshot)
+        ProfileBook(Settings(data_dir=tmp_path)).find("podcast", snapshot)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_made_ones_are_kept_changed_and_forgotten(tmp_path: Path, snapshot: Snap
 def test_what_cannot_be_made_is_refused_by_field(
     tmp_path: Path, snapshot: Snapshot, name: str, base: str, changes: dict, param: str
 ) -> None:
-    book = ProfileBook(tmp_path / "admin")
+    book = ProfileBook(Settings(data_dir=tmp_path))
     with pytest.raises(BadInput) as refused:
         book.create(name, base, changes, snapshot)
     assert refused.value.param == param
@@ -95,7 +95,7 @@ def test_what_cannot_be_made_is_refused_by_field(
 
 
 def test_those_of_plugins_and_bases_stay(tmp_path: Path, snapshot: Snapshot) -> None:
-    book = ProfileBook(tmp_path / "admin")
+    book = ProfileBook(Settings(data_dir=tmp_path))
     for change in (lambda: book.delete("fast", snapshot), lambda: book.change("fast", {"speed": 1}, snapshot)):
         with pytest.raises(BadInput, match="comes from a plugin"):
             change()
@@ -106,21 +106,22 @@ def test_those_of_plugins_and_bases_stay(tmp_path: Path, snapshot: Snapshot) -> 
 
 
 def test_one_whose_base_went_with_its_plugin_says_so(tmp_path: Path, snapshot: Snapshot) -> None:
-    book = ProfileBook(tmp_path / "admin")
+    book = ProfileBook(Settings(data_dir=tmp_path))
     book.create("pod", "fast", {}, snapshot)
     with pytest.raises(BadInput, match="made of fast, which is gone with its plugin"):
         book.find("pod", Snapshot())
 
 
 def test_what_another_server_made_meanwhile_stays(tmp_path: Path, snapshot: Snapshot) -> None:
-    ours, theirs = ProfileBook(tmp_path / "admin"), ProfileBook(tmp_path / "admin")
+    ours, theirs = ProfileBook(Settings(data_dir=tmp_path)), ProfileBook(Settings(data_dir=tmp_path))
     theirs.create("theirs", "fast", {}, snapshot)
     ours.create("ours", "balanced", {}, snapshot)
     assert ours.find("theirs", snapshot).name == "theirs"
-    assert set(ProfileBook(tmp_path / "admin").made) == {"ours", "theirs"}
+    assert set(ProfileBook(Settings(data_dir=tmp_path)).made) == {"ours", "theirs"}
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
-    (tmp_path / "profiles.json").write_text('{"pod": {}}')
+    (tmp_path / "admin").mkdir()
+    (tmp_path / "admin" / "profiles.json").write_text('{"pod": {}}')
     with pytest.raises(SettingsError, match=r"profiles\.json cannot be used"):
-        ProfileBook(tmp_path)
+        ProfileBook(Settings(data_dir=tmp_path))

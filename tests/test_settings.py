@@ -82,8 +82,8 @@ def test_the_data_dir_is_absolute(tmp_path: Path) -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     """The README's table is made of these lines."""
-    tree = ast.parse(Path("more_server/settings.py").read_text())
-    for struct in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+    trees = [ast.parse(Path(f"more_server/{module}.py").read_text()) for module in ("settings", "tables")]
+    for struct in (node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)):
         for field, after in zip(struct.body, [*struct.body[1:], None], strict=True):
             if isinstance(field, ast.AnnAssign) and ast.unparse(field.annotation).endswith("Settings") is False:
                 assert isinstance(after, ast.Expr), f"{struct.name}.{ast.unparse(field.target)} has no line"

@@ -11,9 +11,10 @@ import pytest
 from more_server.app import create_speaker
 from more_server.errors import BadInput
 from more_server.languages import LanguageChoice
-from more_server.settings import EngineSettings, Settings
+from more_server.settings import Settings
 from more_server.speak import Speaker
 from more_server.speech import SpeechRequest, Voice
+from more_server.tables import EngineSettings
 from more_server.testing import tiny_xtts
 from more_server.text import LANGUAGES, LanguageDetector
 

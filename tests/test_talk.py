@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from more_server.errors import BadInput, Unavailable, VoiceNotFound
 from more_server.report import Reports
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
 from more_server.speech import Audio, Profile, SpeechRequest, Utterance, Voice, VoiceLatents
+from more_server.tables import LimitSettings
 from more_server.talk import BEFORE_CHARACTERS, Talk
 from more_server.text import TextStream
 

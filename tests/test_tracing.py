@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 from more_server import tracing
 from more_server.errors import SettingsError
 from more_server.report import Reports
-from more_server.settings import Settings, TelemetrySettings
+from more_server.settings import Settings
+from more_server.tables import TelemetrySettings
 from tests.web.conftest import nano_settings, running
 
 SECRET = "Crocodile"

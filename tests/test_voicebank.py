@@ -9,8 +9,9 @@ import pytest
 from more_server.audio.encode import encode_file
 from more_server.errors import BadInput, MoreError, VoiceNotFound
 from more_server.registry import Registry
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
 from more_server.speech import MixPart, Voice, VoiceLatents
+from more_server.tables import LimitSettings
 from more_server.voicebank.archive import pack, unpack
 from more_server.voicebank.details import (
     Details,

@@ -17,8 +17,9 @@ from more_server.audio import apart, read
 from more_server.audio.encode import encode_file
 from more_server.errors import BadInput, TooLarge
 from more_server.registry import Registry
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
 from more_server.speech import REFERENCE_NAME, MixPart, Voice
+from more_server.tables import LimitSettings
 from more_server.text import LANGUAGES
 from more_server.voicebank.archive import pack, unpack
 from more_server.voicebank.details import (

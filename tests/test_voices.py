@@ -11,8 +11,9 @@ from more_server.audio.encode import encode_file
 from more_server.errors import BadInput, PluginFailure, StorageError, TooLarge, VoiceNotFound
 from more_server.hookspecs import Listing, VoiceStore
 from more_server.registry import Registry
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
 from more_server.speech import Voice, VoiceLatents
+from more_server.tables import LimitSettings
 from more_server.voiceprints import mixed
 from more_server.voices import VoiceLibrary, mixed_voice, named_clips, read_clip, read_studio_voices
 

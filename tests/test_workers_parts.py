@@ -13,7 +13,8 @@ import torch
 from prometheus_client.parser import text_string_to_metric_families
 
 from more_server.errors import SettingsError
-from more_server.settings import EngineSettings, Loaded, Settings
+from more_server.settings import Loaded, Settings
+from more_server.tables import EngineSettings
 from more_server.web.metrics import of_workers
 from more_server.workers.devices import engine_of, share
 from more_server.workers.member import SILENT_SECONDS, Member

@@ -11,7 +11,8 @@ from cyclopts.validators import Number
 
 from more_server.cli.output import settings
 from more_server.errors import BadInput, SettingsError
-from more_server.settings import EngineSettings, Settings, bundled_dir
+from more_server.settings import Settings, bundled_dir
+from more_server.tables import EngineSettings
 
 Count = Annotated[int, Parameter(validator=Number(gte=1))]
 MOST_STREAMS = 256

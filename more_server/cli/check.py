@@ -102,7 +102,7 @@ def _jobs(loaded: Settings) -> Finding:
         check_secret(loaded.jobs.webhook_secret)
     except SettingsError as error:
         return Finding("jobs", "webhooks cannot be signed", error.message)
-    where = without_password(loaded.jobs.database) or f"a file of SQLite in {loaded.jobs_dir}"
+    where = without_password(loaded.database) or f"a file of SQLite in {loaded.jobs_dir}"
     return Finding("jobs", f"{where}; {'signed webhooks' if loaded.jobs.webhook_secret else 'no webhooks'}")
 
 

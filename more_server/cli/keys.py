@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from more_server.cli.output import console, settings, table
+from more_server.cli.output import console, decided, table
 
 app = App(name="keys", help="List, make and remove keys.", help_format="plaintext")
 
@@ -15,7 +15,7 @@ def list_keys() -> None:
     """Show the keys, without their secrets, which are kept nowhere."""
     from more_server.keys import KeyRing
 
-    ring = KeyRing(settings())
+    ring = KeyRing(decided())
     used = ring.last_used()
     made = table("id", "name", "scopes", "requests a minute", "at a time", "made", "last used")
     for key in ring.all():
@@ -54,10 +54,10 @@ def add(
     from more_server.audit import COMMAND_LINE, AuditLog
     from more_server.keys import KeyRing, new_key
 
-    loaded = settings()
+    loaded = decided()
     key, secret = new_key(name, scope, rate, concurrency)
     ring = KeyRing(loaded)
-    with AuditLog(loaded.admin_dir).change(COMMAND_LINE, "keys.create", key.id, key.shown()):
+    with AuditLog(loaded.admin_dir, loaded.database).change(COMMAND_LINE, "keys.create", key.id, key.shown()):
         ring.add(key)
     console().print(secret)
     console().print(
@@ -79,10 +79,10 @@ def remove(key_id: str, /) -> None:
     from more_server.audit import COMMAND_LINE, AuditLog
     from more_server.keys import KeyRing
 
-    loaded = settings()
+    loaded = decided()
     ring = KeyRing(loaded)
     key = ring.find(key_id)
-    with AuditLog(loaded.admin_dir).change(COMMAND_LINE, "keys.delete", key.id, {"name": key.name}):
+    with AuditLog(loaded.admin_dir, loaded.database).change(COMMAND_LINE, "keys.delete", key.id, {"name": key.name}):
         ring.revoke(key.id)
     console().print(f"{key.name} ({key.id}) is gone")
     if not ring.any():

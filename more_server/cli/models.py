@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from more_server.cli.output import bars, console, settings, size, table
+from more_server.cli.output import bars, console, decided, size, table
 from more_server.errors import ModelError
 
 app = App(name="models", help="List, fetch, import and choose models.", help_format="plaintext")
@@ -17,7 +17,7 @@ def list_models() -> None:
     from more_server.models import list_models
 
     made = table("", "model", "size", "parameters", "languages", "licence", "remarks")
-    for info in list_models(settings()):
+    for info in list_models(decided()):
         languages = " ".join(info.languages)
         remarks = info.problem or info.warning or ("came with the server" if info.bundled else "")
         parameters = f"{info.parameters / 1e6:.1f} M" if info.parameters else ""
@@ -37,7 +37,7 @@ def use(model: str, /) -> None:
     """
     from more_server.models import use
 
-    info = use(settings(), model)
+    info = use(decided(), model)
     console().print(f"{info.id} serves, in a server that runs once it is loaded ({info.licence})")
 
 
@@ -52,7 +52,7 @@ def remove(model: str, /) -> None:
     """
     from more_server.models import remove
 
-    remove(settings(), model)
+    remove(decided(), model)
     console().print(f"{model} is gone")
 
 
@@ -72,7 +72,7 @@ def import_model(folder: Path, /, *, name: str | None = None, licence: str | Non
     from more_server.models import XTTS2_LICENCE, import_folder
 
     with bars() as show:
-        info = import_folder(settings(), folder, name, licence=licence or XTTS2_LICENCE, on_progress=show)
+        info = import_folder(decided(), folder, name, licence=licence or XTTS2_LICENCE, on_progress=show)
     console().print(
         f"{info.id}: {size(info.size_bytes)}, {_counted(info.languages, 'language')}, "
         f"{_counted(info.voices, 'voice')}, {info.licence}"
@@ -91,10 +91,10 @@ def pull(model: str, /, *, accept_license: bool = False) -> None:
     accept_license
         Agree to the model's licence without being asked.
     """
-    from more_server.models import pull, read_manifest
+    from more_server.models import pull, read_manifests
 
-    loaded = settings()
-    offered = read_manifest().find(model)
+    loaded = decided()
+    offered = read_manifests(loaded).find(model)
     accepted = (
         accept_license or not offered.must_accept or _asked(offered.title, offered.licence, offered.licence_address)
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from more_server.registry import Registry
     from more_server.voices import VoiceLibrary
 
-__all__ = ("bars", "console", "quiet", "registry", "settings", "size", "table", "voices")
+__all__ = ("bars", "console", "decided", "quiet", "registry", "settings", "size", "table", "voices")
 
 
 def settings() -> Settings:
@@ -21,18 +21,34 @@ def settings() -> Settings:
     return load()
 
 
+def decided() -> Settings:
+    """Settings of this command; what was decided while servers ran is here as it is now.
+
+    Raises SettingsError, StorageError.
+    """
+    from more_server.shared.copies import take_up
+
+    loaded = load()
+    if loaded.database:
+        quiet(loaded)
+        take_up(loaded)
+    return loaded
+
+
 def registry(loaded: Settings) -> "Registry":
-    """The plugins, opened. Raises SettingsError."""
+    """The plugins, opened, as was decided while servers ran. Raises SettingsError, StorageError."""
     from more_server.registry import Registry
+    from more_server.shared.copies import take_up
 
     quiet(loaded)
+    take_up(loaded)
     made = Registry(loaded)
     made.open(None)
     return made
 
 
 def voices(loaded: Settings) -> "VoiceLibrary":
-    """The voices of all stores. Raises SettingsError."""
+    """The voices of all stores. Raises SettingsError, StorageError."""
     from more_server.voices import VoiceLibrary
 
     return VoiceLibrary(registry(loaded), loaded.plugin_seconds)

@@ -203,7 +203,7 @@ def _recorded(
     from more_server.audit import COMMAND_LINE, AuditLog
 
     told = registry.told(name, changes)
-    with AuditLog(loaded.admin_dir).change(COMMAND_LINE, action, name, told):
+    with AuditLog(loaded.admin_dir, loaded.database).change(COMMAND_LINE, action, name, told):
         yield
 
 

@@ -9,8 +9,9 @@ from cyclopts import Parameter
 
 from more_server.cli.output import console, settings
 from more_server.errors import MoreError, SettingsError
-from more_server.settings import COMMAND_LINE, Loaded, ServerSettings, Settings, read
+from more_server.settings import COMMAND_LINE, Loaded, Settings, read
 from more_server.speech import SpeechRequest
+from more_server.tables import ServerSettings
 
 if TYPE_CHECKING:
     from more_server.logs import RecentLines
@@ -32,6 +33,7 @@ def serve(*, host: str | None = None, port: int | None = None, workers: int | No
 
     from more_server import logs
     from more_server.keys import check_reach
+    from more_server.shared.copies import take_up
 
     said = {"host": host, "port": port, "workers": workers}
     changes = {name: value for name, value in said.items() if value is not None}
@@ -47,6 +49,7 @@ def serve(*, host: str | None = None, port: int | None = None, workers: int | No
     loaded = now.settings
     lines = logs.RecentLines()
     logs.configure(loaded.log_level, loaded.log_format, lines)
+    take_up(loaded)
     check_reach(loaded)
     listening = _bind(loaded)
     try:

@@ -151,7 +151,7 @@ def rename(name: str, new_name: str, /) -> None:
     loaded = settings()
     library = voices(loaded)
     voice, made = changed(_view(loaded, library), name, {}, new_name)
-    with AuditLog(loaded.admin_dir).change(COMMAND_LINE, "voices.change", name, {"name": new_name}):
+    with AuditLog(loaded.admin_dir, loaded.database).change(COMMAND_LINE, "voices.change", name, {"name": new_name}):
         put(library, voice, made)
     console().print(f"{name} is called {made.id} now")
 
@@ -227,7 +227,7 @@ def remove(name: str, /) -> None:
     voice = exact(_view(loaded, library), name)
     check_changeable(voice)
     told = {"title": voice.name, "store": voice.store}
-    with AuditLog(loaded.admin_dir).change(COMMAND_LINE, "voices.delete", name, told):
+    with AuditLog(loaded.admin_dir, loaded.database).change(COMMAND_LINE, "voices.delete", name, told):
         library.remove(name)
     console().print(f"{name} is gone")
 
@@ -273,7 +273,7 @@ def _keep(
     spoken = read_config(serving_model(loaded)).languages
     report = review(clips, loaded.limits, voice.languages, spoken, loaded.default_language)
     library.store(store)
-    with AuditLog(loaded.admin_dir).change(COMMAND_LINE, action, voice.id, told(voice, clips, store)):
+    with AuditLog(loaded.admin_dir, loaded.database).change(COMMAND_LINE, action, voice.id, told(voice, clips, store)):
         made = library.add(voice, clips, store)
     _show(report)
     console().print(f"{made.id} can speak; its recordings are in the store {made.store}")

@@ -16,6 +16,7 @@ from more_server.engine.watch import HUNG, HUNG_RETRY_SECONDS
 from more_server.errors import MoreError, Unavailable
 from more_server.keys import check_reach
 from more_server.settings import Loaded, Settings, read
+from more_server.shared.copies import take_up
 from more_server.siblings import Siblings
 from more_server.web.bounds import Bodies
 from more_server.web.health import condition
@@ -58,6 +59,7 @@ class Replica:
         settings = reread().settings
         lines = logs.RecentLines()
         logs.configure(settings.log_level, settings.log_format, lines)
+        take_up(settings)
         check_reach(settings)
         self._name = name.encode()
         self._is_leaving = is_leaving

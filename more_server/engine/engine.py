@@ -23,8 +23,8 @@ from more_server.engine.sequence import Stream
 from more_server.engine.state import EngineState
 from more_server.engine.watch import HUNG, LOOK_SECONDS, Watch, unavailable
 from more_server.errors import EngineFailure, ModelLoading, MoreError, Resting, SettingsError, Unavailable
-from more_server.settings import EngineSettings
 from more_server.speech import Audio, Samples, Segment, Utterance, VoiceLatents
+from more_server.tables import EngineSettings
 from more_server.xtts.config import XttsConfig
 from more_server.xtts.load import load
 from more_server.xtts.tokenizer import Tokenizer

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from more_server.errors import SettingsError
-from more_server.settings import EngineSettings
+from more_server.tables import EngineSettings
 
 GIGABYTE = 10**9
 CPU_SLOTS, GPU_SLOTS = 8, 64

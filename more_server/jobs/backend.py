@@ -22,6 +22,7 @@ from more_server.jobs.store import Store
 from more_server.jobs.worker import Worker
 from more_server.reserve import Reserve
 from more_server.settings import Settings
+from more_server.shared.folder import check_folder
 from more_server.threads import to_its_end
 
 OPEN_SECONDS = 30.0
@@ -48,10 +49,8 @@ class Backend:
         self.worker = Worker(self._name, self.store, kinds, self._folder, on_ended)
         self._durable = Durable(self.store.engine, self._name, self.worker.run, self.worker.tell)
         self.store.queue = self._durable
-        self._leases = (
-            PostgresLeases(self.store.engine) if settings.jobs.database else FileLeases(self._folder / "leases")
-        )
-        self._file = None if settings.jobs.database else SqliteFile(self._folder / SQLITE)
+        self._leases = PostgresLeases(self.store.engine) if settings.database else FileLeases(self._folder / "leases")
+        self._file = None if settings.database else SqliteFile(self._folder / SQLITE)
         self._watching: asyncio.Task[None] | None = None
         self._swept = 0.0
         self._clock = SetClock()
@@ -75,6 +74,8 @@ class Backend:
                 self._file.open()
             self._durable.prepare()
             self.store.open()
+            if self._settings.database:
+                check_folder(self._settings)
             if self._settings.jobs.work:
                 self._leases.hold(self._name)
                 self._leases.sweep(self.store.workers() | self._durable.workers())

@@ -245,7 +245,7 @@ class Jobs:
     async def _existing(self) -> "Backend | None":
         """What is behind, where there was ever a job."""
         self._check_started()
-        opened = self._backend is not None or bool(self._settings.jobs.database)
+        opened = self._backend is not None or bool(self._settings.database)
         if opened or await asyncio.to_thread((self.folder / SQLITE).exists):
             return await self._opened()
         return None

@@ -6,7 +6,7 @@ import msgspec
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 SQLITE = "jobs.sqlite"
-"""The database, beside the folders of the jobs, unless `jobs.database` names another one."""
+"""The database, beside the folders of the jobs, unless `database` names another one."""
 ENDED: tuple[Status, ...] = ("succeeded", "failed", "cancelled")
 """A job that failed or was cancelled can be resumed."""
 

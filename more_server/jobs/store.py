@@ -17,12 +17,10 @@ import structlog
 from more_server.errors import SettingsError, StorageError
 from more_server.jobs.records import ENDED, SQLITE, Failure, Job, Progress, Result, Status
 from more_server.settings import Settings
+from more_server.shared.database import CONNECT_SECONDS, KEEPALIVES
 
 BUSY_MS = 30_000
 """How long one process waits for another that writes SQLite's file."""
-CONNECT_SECONDS = 10
-KEEPALIVES = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-"""Postgres lets go of the lease of a machine that vanished after 25 s; its own default is over two hours."""
 
 _METADATA = sa.MetaData()
 JOBS = sa.Table(
@@ -303,7 +301,7 @@ _NOT_RUNNING = sa.case((JOBS.c.status == "running", "queued"), else_=JOBS.c.stat
 
 
 def _engine(settings: Settings) -> sa.Engine:
-    address = settings.jobs.database
+    address = settings.database
     if not address:
         url = sa.URL.create("sqlite", database=str(settings.jobs_dir / SQLITE))
         engine = sa.create_engine(url, pool_size=5, max_overflow=20)
@@ -312,7 +310,7 @@ def _engine(settings: Settings) -> sa.Engine:
     try:
         url = sa.make_url(address).set(drivername="postgresql+psycopg")
     except (sa.exc.ArgumentError, ValueError) as error:  # its text holds the address, and that a password
-        raise SettingsError("jobs.database must be postgresql://user:password@host/name") from error
+        raise SettingsError("database must be postgresql://user:password@host/name") from error
     arguments = {"connect_timeout": CONNECT_SECONDS, "application_name": "more-server", "options": KEEPALIVES}
     return sa.create_engine(url, pool_size=5, max_overflow=20, pool_pre_ping=True, connect_args=arguments)
 

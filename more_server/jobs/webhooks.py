@@ -16,7 +16,7 @@ import structlog
 
 from more_server.errors import BadInput, SettingsError, allowed, shown
 from more_server.jobs.records import Job
-from more_server.settings import JobSettings
+from more_server.tables import JobSettings
 
 if TYPE_CHECKING:
     import httpx

@@ -48,7 +48,7 @@ def free_id(settings: Settings, wanted: str) -> str:
 
 def made_by(settings: Settings, job: str) -> str | None:
     """The model that a job has made, where it is there."""
-    for path in sorted(settings.model_dirs[0].glob(f"*/{PROVENANCE}")):
+    for path in sorted(settings.made_models_dir.glob(f"*/{PROVENANCE}")):
         if not path.parent.name.startswith(".") and _job_of(path) == job:
             return path.parent.name
     return None

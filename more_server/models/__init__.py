@@ -7,14 +7,16 @@ from more_server.models.catalogue import (
     check_model,
     choice_path,
     find_model,
+    has_model,
     list_models,
     remove,
     serving_model,
     set_damaged_choice_aside,
     use,
 )
+from more_server.models.fetch import fetch_chosen
 from more_server.models.incoming import XTTS2_LICENCE, import_folder
-from more_server.models.manifest import Manifest, ManifestFile, ManifestModel, read_manifest
+from more_server.models.manifest import Manifest, ManifestFile, ManifestModel, read_manifest, read_manifests
 from more_server.models.pull import PulledFile, PullResult, pull
 
 __all__ = (
@@ -29,11 +31,14 @@ __all__ = (
     "PulledFile",
     "check_model",
     "choice_path",
+    "fetch_chosen",
     "find_model",
+    "has_model",
     "import_folder",
     "list_models",
     "pull",
     "read_manifest",
+    "read_manifests",
     "remove",
     "serving_model",
     "set_damaged_choice_aside",

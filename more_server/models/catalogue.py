@@ -6,17 +6,18 @@ from pathlib import Path
 import msgspec
 
 from more_server.errors import ModelError, ModelNotFound, StorageError, allowed
-from more_server.files import LOCK_SECONDS, keep_file, locked, remove_folder, set_aside_damaged
+from more_server.files import locked, remove_folder, set_aside_damaged
 from more_server.models.ids import check_id
 from more_server.settings import Settings, bundled_dir
+from more_server.shared.kept import KeptFile
 from more_server.xtts.config import XttsConfig, read_config
 from more_server.xtts.layout import brief, check_shapes, read_header
 from more_server.xtts.vocabulary import check_vocabulary
 
 DEFAULT_MODEL = "nano"
 AUTO = "auto"
-CHOICE = "serving"
-"""File in the writable models folder that holds the id chosen with `use`."""
+CHOICE = "models/serving"
+"""File that holds the id chosen with `use`."""
 LONGEST = 80
 """Bytes of it that are looked at: more than an id has, and no more than an error can tell."""
 
@@ -47,8 +48,13 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 def list_models(settings: Settings) -> list[ModelInfo]:
     """Every model, by id; a folder in the writable directory hides a bundled one of the same id."""
-    chosen = _selected(settings)
+    chosen = selected_model(settings)
     return [_describe(path, settings, serving=name == chosen) for name, path in sorted(_folders(settings).items())]
+
+
+def has_model(settings: Settings, model: str) -> bool:
+    """Whether there is a folder of this name."""
+    return model in _folders(settings)
 
 
 def find_model(settings: Settings, model: str) -> Path:
@@ -64,7 +70,7 @@ def serving_model(settings: Settings) -> Path:
 
     Raises ModelNotFound naming where the id comes from and what exists.
     """
-    selected = _selected(settings)
+    selected = selected_model(settings)
     folders = _folders(settings)
     if selected in folders:
         return folders[selected]
@@ -80,7 +86,7 @@ def serving_model(settings: Settings) -> Path:
 
 def choice_path(settings: Settings) -> Path:
     """The file that holds the id chosen with `use`; every server with this data directory serves that model."""
-    return settings.model_dirs[0] / CHOICE
+    return settings.data_dir / CHOICE
 
 
 def set_damaged_choice_aside(settings: Settings) -> None:
@@ -119,10 +125,9 @@ def use(settings: Settings, model: str) -> ModelInfo:
         )
     folder = find_model(settings, model)
     check_model(folder)
-    path = choice_path(settings)
     try:
-        with locked(path, seconds=LOCK_SECONDS):
-            keep_file(path, f"{model}\n".encode())
+        with KeptFile(settings, CHOICE).changing() as keep:
+            keep(f"{model}\n".encode())
     except StorageError as error:
         raise ModelError(error.message) from error
     return _describe(folder, settings, serving=True)
@@ -134,11 +139,12 @@ def remove(settings: Settings, model: str) -> None:
     Raises ModelNotFound, or ModelError where it is bundled, serving, or being written at the moment.
     """
     check_id(model)
-    with locked(settings.model_dirs[0] / model):
-        folder = find_model(settings, model)
-        if _is_bundled(folder, settings):
-            raise ModelError(f"model {model} is part of the server and stays; choose another with `models use`")
-        if model == _selected(settings):
+    folder = find_model(settings, model)
+    if _is_bundled(folder, settings):
+        raise ModelError(f"model {model} is part of the server and stays; choose another with `models use`")
+    with locked(folder):
+        find_model(settings, model)  # somebody else may have been quicker
+        if model == selected_model(settings):
             raise ModelError(f"model {model} is the one that serves; first `more-server models use {DEFAULT_MODEL}`")
         remove_folder(folder)
 
@@ -153,7 +159,8 @@ def _folders(settings: Settings) -> dict[str, Path]:
     return found
 
 
-def _selected(settings: Settings) -> str:
+def selected_model(settings: Settings) -> str:
+    """The id that the settings or `use` name, whether it is here or not. Raises ModelError."""
     if settings.model != AUTO:
         return settings.model
     try:

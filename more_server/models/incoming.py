@@ -24,7 +24,7 @@ def import_folder(
     licence: str = XTTS2_LICENCE,
     on_progress: Progress | None = None,
 ) -> ModelInfo:
-    """Copy a model into `<data_dir>/models/<name>`, whole or not at all; `source` stays as it is.
+    """Copy a model into `<shared_dir>/models/<name>`, whole or not at all; `source` stays as it is.
 
     `source` is a folder in the serving format, or coqui's original (model.pth), which is converted;
     `licence` is for the latter, since an original says nothing of it. `name`: the folder's own.
@@ -39,8 +39,8 @@ def import_folder(
         raise ModelError(
             f"{source} holds neither model.safetensors (the serving format) nor model.pth (an original XTTS-v2 folder)"
         )
-    with locked(settings.model_dirs[0] / model):
-        target = prepare(settings, model)
+    with locked(settings.made_models_dir / model):
+        target = prepare(settings, settings.made_models_dir, model)
         check_space(target.parent, sum(path.stat().st_size for path in source.iterdir() if path.is_file()))
         if original:
             from more_server.xtts.convert import convert
@@ -51,14 +51,14 @@ def import_folder(
     return next(info for info in list_models(settings) if info.id == model)
 
 
-def prepare(settings: Settings, model: str) -> Path:
-    """The free folder of a new model. Raises ModelError where the id is taken; call it under its lock."""
+def prepare(settings: Settings, folder: Path, model: str) -> Path:
+    """The free place of a new model in a folder. Raises ModelError where the id is taken; call it under its lock."""
     for directory in settings.model_dirs:
         if (directory / model).exists():
             raise ModelError(
                 f"a model {model} exists already at {directory / model}; take another name, or remove that one first"
             )
-    target = settings.model_dirs[0] / model
+    target = folder / model
     sweep(target)
     return target
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from more_server.errors import ModelError, ModelNotFound, allowed
 from more_server.models.ids import check_id
-from more_server.settings import bundled_dir
+from more_server.settings import Settings, bundled_dir
 
 FileName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -65,6 +65,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"model {model!r} is not in the manifest; it has: {allowed(self.models)}", param="model"
             )
         return self.models[model]
+
+
+def read_manifests(settings: Settings) -> Manifest:
+    """The shipped manifest, and the setting `model_manifest` before it. Raises ModelError naming the file and field."""
+    own = read_manifest(Path(settings.model_manifest)) if settings.model_manifest else Manifest()
+    return Manifest(read_manifest().models | own.models)
 
 
 def read_manifest(path: Path | None = None) -> Manifest:

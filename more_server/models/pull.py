@@ -14,7 +14,8 @@ from more_server.files import locked, staged_folder
 from more_server.models.catalogue import check_model
 from more_server.models.download import Download, VerifiedBy
 from more_server.models.incoming import check_space, prepare
-from more_server.models.manifest import Manifest, ManifestModel, read_manifest
+from more_server.models.licences import accept, is_accepted
+from more_server.models.manifest import Manifest, ManifestModel, read_manifests
 from more_server.settings import Settings
 from more_server.xtts.layout import Progress
 
@@ -63,13 +64,15 @@ def pull(
     being written, the disk is too small, the server or the connection fails, a hash or size differs,
     or the conversion refuses what came.
     """
-    manifest = read_manifest() if manifest is None else manifest
+    manifest = read_manifests(settings) if manifest is None else manifest
     entry = manifest.find(model)
     if entry.must_accept and not accept_license:
         where = f" ({entry.licence_address})" if entry.licence_address else ""
         raise ModelError(f"{model} is under this licence: {entry.licence}{where}. Read it, then add {ACCEPT_FLAG}")
+    if not is_accepted(settings, model, entry):
+        accept(settings, model, entry)
     with locked(settings.model_dirs[0] / model):
-        target = prepare(settings, model)
+        target = prepare(settings, settings.model_dirs[0], model)
         downloads = target.parent / ".downloads" / f"{model}-{entry.revision}"
         try:
             downloads.mkdir(parents=True, exist_ok=True)

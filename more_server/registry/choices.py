@@ -1,15 +1,15 @@
 """What an administrator decided about plugins while the server ran; it counts before file and environment."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from more_server.errors import SettingsError
-from more_server.files import LOCK_SECONDS, keep_file, locked, set_aside_damaged
+from more_server.files import set_aside_damaged
 from more_server.settings import Settings
+from more_server.shared.kept import KeptFile
 
-FILE_NAME = "plugins.json"
+FILE = "admin/plugins.json"
 
 
 class Choice(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -23,14 +23,15 @@ class Choice(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fi
 
 def set_damaged_choices_aside(settings: Settings) -> None:
     """At the start of a server, which goes on as the settings say. Raises StorageError."""
-    set_aside_damaged(settings.admin_dir / FILE_NAME, _decoded)
+    set_aside_damaged(settings.data_dir / FILE, _decoded)
 
 
 class Choices:
     """Kept in one file, replaced whole."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE_NAME
+    def __init__(self, settings: Settings) -> None:
+        self._file = KeptFile(settings, FILE)
+        self.path = self._file.path
 
     def read(self) -> dict[str, Choice]:
         """By the plugin's name. Raises SettingsError for a file that cannot be used."""
@@ -43,10 +44,9 @@ class Choices:
 
     def write(self, name: str, choice: Choice) -> None:
         """Keep the choice for one plugin. Raises StorageError."""
-        with locked(self.path, seconds=LOCK_SECONDS):
+        with self._file.changing() as keep:
             choices = self.read() | {name: choice}
-            # Secrets of plugins are in it.
-            keep_file(self.path, msgspec.json.format(msgspec.json.encode(choices), indent=2), private=True)
+            keep(msgspec.json.format(msgspec.json.encode(choices), indent=2))
 
 
 def _decoded(content: bytes) -> dict[str, Choice]:

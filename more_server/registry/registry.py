@@ -66,7 +66,7 @@ class Registry:
         """Nothing is imported yet; `open` does that."""
         self._settings = settings
         self._find = find
-        self._choices = Choices(settings.admin_dir)
+        self._choices = Choices(settings)
         self._taken: dict[str, Choice] = {}
         """Choices that are in force here, or that could not be."""
         self._changing = threading.RLock()

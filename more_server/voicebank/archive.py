@@ -10,8 +10,8 @@ from typing import Any
 from more_server import voice_toml
 from more_server.archive import opened, pieces, problem
 from more_server.errors import BadInput, TooLarge, allowed, shown
-from more_server.settings import LimitSettings
 from more_server.speech import Voice
+from more_server.tables import LimitSettings
 from more_server.voice_toml import REFERENCE_SUFFIXES
 from more_server.voicebank.details import HIDDEN, TEXTS, Clips, Details, about, check_new_id, checked, fitted, new_voice
 from more_server.voices import check_clip

@@ -3,8 +3,10 @@
 import re
 import secrets
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -13,8 +15,8 @@ import structlog
 from more_server.audio import apart
 from more_server.audio.read import read
 from more_server.errors import BadInput, ConsentNotFound, StorageError, allowed, shown
-from more_server.files import locked, remove_folder, staged_folder, sweep, write_file
-from more_server.settings import LimitSettings
+from more_server.files import keep_file, locked, remove_folder, staged_folder, sweep
+from more_server.tables import LimitSettings
 from more_server.voice_toml import REFERENCE_SUFFIXES
 from more_server.voicebank.details import HIDDEN, MOST_TITLE
 from more_server.voices import CHECK_SAMPLE_RATE
@@ -96,10 +98,11 @@ def check_recording(suffix: str, content: bytes, limits: LimitSettings) -> None:
 
 
 class Consents:
-    """`consents/` in a folder. Its methods block, on any thread and in any process at the same time."""
+    """All of them. Its methods block, on any thread and in any process at the same time."""
 
-    def __init__(self, folder: Path) -> None:
-        self._home = folder / "consents"
+    def __init__(self, shelf: "Shelf") -> None:
+        """shelf: where they are kept."""
+        self._shelf = shelf
 
     def page(self, after: str, limit: int) -> tuple[list[Consent], bool]:
         """At most so many, the latest first, from the one after `after` on, and whether there are more.
@@ -110,55 +113,85 @@ class Consents:
         if after and not CONSENT_ID.fullmatch(after):
             raise BadInput(f"after: {shown(after)} is no consent's id", param="after")
         found: list[Consent] = []
-        for consent_id in sorted(self._ids(), reverse=True):
-            if after and consent_id >= after:
-                continue
-            if (consent := self._readable(consent_id)) is not None:
-                found.append(consent)
+        for consent_id, content in self._shelf.latest(after):
+            try:
+                found.append(_decoded(consent_id, content))
+            except StorageError as error:
+                log.warning("a consent is left out", reason=error.message)
             if len(found) > limit:
                 break
         return found[:limit], len(found) > limit
 
     def find(self, consent_id: str) -> Consent:
         """Raises ConsentNotFound or StorageError."""
-        path = self._path(consent_id)
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=Consent)
-        except FileNotFoundError as error:
-            raise _missing(consent_id) from error
-        except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise StorageError(f"{path} is damaged: {error}; mend it, or move its folder away") from error
+        content = self._shelf.read(consent_id) if CONSENT_ID.fullmatch(consent_id) else None
+        if content is None:
+            raise _missing(consent_id)
+        return _decoded(consent_id, content)
 
     def add(self, consent: Consent, recording: bytes) -> None:
         """Keep a new one with its recording, which was checked. Raises StorageError."""
-        with locked(self._home, seconds=PATIENCE_SECONDS):
-            sweep(self._home / f"{PREFIX}*")  # of all: whoever left something there is dead
-            with staged_folder(self._home / consent.id) as stage:
-                stage.chmod(0o700)
-                (stage / consent.recording).write_bytes(recording)
-                (stage / FILE_NAME).write_bytes(msgspec.json.encode(consent))
+        self._shelf.add(consent, recording)
 
     def rename(self, consent_id: str, name: str) -> Consent:
         """Raises BadInput, ConsentNotFound or StorageError."""
-        name, path = checked_name(name), self._path(consent_id)
-        with locked(self._home, seconds=PATIENCE_SECONDS):
-            made = msgspec.structs.replace(self.find(consent_id), name=name)
-            sweep(path)
-            try:
-                write_file(path, msgspec.json.encode(made))
-            except OSError as error:
-                raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
-        return made
+        name = checked_name(name)
+        self.find(consent_id)
+        made: list[Consent] = []
+
+        def renamed(content: bytes) -> bytes:
+            made.append(msgspec.structs.replace(_decoded(consent_id, content), name=name))
+            return msgspec.json.encode(made[-1])
+
+        if not self._shelf.change(consent_id, renamed):
+            raise _missing(consent_id)
+        return made[-1]
 
     def remove(self, consent_id: str) -> None:
         """Delete one and its recording, a damaged one too. Raises ConsentNotFound or StorageError."""
-        folder = self._path(consent_id).parent
-        with locked(self._home, seconds=PATIENCE_SECONDS):
-            if not folder.is_dir():
-                raise _missing(consent_id)
-            remove_folder(folder)
+        if not (CONSENT_ID.fullmatch(consent_id) and self._shelf.remove(consent_id)):
+            raise _missing(consent_id)
+
+
+class Shelf(Protocol):
+    """Where consents are kept, by ids that CONSENT_ID fits. All of it raises StorageError."""
+
+    def latest(self, after: str) -> Iterator[tuple[str, bytes]]:
+        """Ids and what is told of them, as JSON, the latest first, from the one after `after` on; empty: all."""
+
+    def read(self, consent_id: str) -> bytes | None:
+        """What is told of one, as JSON; None: there is none."""
+
+    def add(self, consent: Consent, recording: bytes) -> None:
+        """Keep a new one."""
+
+    def change(self, consent_id: str, change: Callable[[bytes], bytes]) -> bool:
+        """Tell something else of one, by one writer at a time; False: there is none."""
+
+    def remove(self, consent_id: str) -> bool:
+        """Delete one with its recording; False: there is none."""
+
+
+class FolderShelf:
+    """`consents/` in a folder, and a folder for each there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._home = folder / "consents"
+
+    def latest(self, after: str) -> Iterator[tuple[str, bytes]]:
+        """Ids and what is told of them, as JSON, the latest first, from the one after `after` on; empty: all.
+
+        Raises StorageError; one alone that cannot be read is left out.
+        """
+        for consent_id in sorted(self._ids(), reverse=True):
+            if not after or consent_id < after:
+                try:
+                    content = self.read(consent_id)
+                except StorageError as error:
+                    log.warning("a consent is left out", reason=error.message)
+                    continue
+                if content is not None:  # removed a moment ago
+                    yield consent_id, content
 
     def _ids(self) -> list[str]:
         try:
@@ -168,20 +201,58 @@ class Consents:
         except OSError as error:
             raise StorageError(f"{self._home} cannot be read: {error.strerror or error}") from error
 
-    def _readable(self, consent_id: str) -> Consent | None:
+    def read(self, consent_id: str) -> bytes | None:
+        """What is told of one, as JSON; None: there is none. Raises StorageError."""
+        path = self._home / consent_id / FILE_NAME
         try:
-            return self.find(consent_id)
-        except ConsentNotFound:  # removed a moment ago
+            return path.read_bytes()
+        except FileNotFoundError:
             return None
-        except StorageError as error:
-            log.warning("a consent is left out", reason=error.message)
-            return None
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
 
-    def _path(self, consent_id: str) -> Path:
-        """Of what is told of it. Raises ConsentNotFound for what cannot be an id."""
-        if not CONSENT_ID.fullmatch(consent_id):
-            raise _missing(consent_id)
-        return self._home / consent_id / FILE_NAME
+    def recording(self, consent: Consent) -> bytes:
+        """Raises StorageError."""
+        path = self._home / consent.id / consent.recording
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+
+    def add(self, consent: Consent, recording: bytes) -> None:
+        """Keep a new one. Raises StorageError."""
+        with locked(self._home, seconds=PATIENCE_SECONDS):
+            sweep(self._home / f"{PREFIX}*")  # of all: whoever left something there is dead
+            with staged_folder(self._home / consent.id) as stage:
+                stage.chmod(0o700)
+                (stage / consent.recording).write_bytes(recording)
+                (stage / FILE_NAME).write_bytes(msgspec.json.encode(consent))
+
+    def change(self, consent_id: str, change: Callable[[bytes], bytes]) -> bool:
+        """Tell something else of one; False: there is none. Raises StorageError."""
+        path = self._home / consent_id / FILE_NAME
+        with locked(self._home, seconds=PATIENCE_SECONDS):
+            content = self.read(consent_id)
+            if content is None:
+                return False
+            keep_file(path, change(content))
+            return True
+
+    def remove(self, consent_id: str) -> bool:
+        """Delete one with its recording; False: there is none. Raises StorageError."""
+        folder = self._home / consent_id
+        with locked(self._home, seconds=PATIENCE_SECONDS):
+            if not folder.is_dir():
+                return False
+            remove_folder(folder)
+            return True
+
+
+def _decoded(consent_id: str, content: bytes) -> Consent:
+    try:
+        return msgspec.json.decode(content, type=Consent)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise StorageError(f"the consent {consent_id} is damaged: {error}; mend it, or remove it") from error
 
 
 def _missing(consent_id: str) -> ConsentNotFound:

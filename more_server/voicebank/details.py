@@ -11,8 +11,8 @@ from msgspec import UNSET, UnsetType
 from more_server.audio.read import decode
 from more_server.audio.report import ReferenceReport, report
 from more_server.errors import BadInput, VoiceNotFound, allowed, shown
-from more_server.settings import LimitSettings
 from more_server.speech import REFERENCE_NAME, MixPart, Voice, check_voice_id
+from more_server.tables import LimitSettings
 from more_server.text import LANGUAGES, resolve_language
 from more_server.voices import VoiceLibrary, VoiceView
 

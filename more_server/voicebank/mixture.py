@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from more_server.errors import BadInput, shown
-from more_server.settings import LimitSettings
 from more_server.speech import MixPart, Voice
+from more_server.tables import LimitSettings
 from more_server.voicebank.details import Clips, check_new_id, free_name, new_voice
 from more_server.voices import MOST_MIXED, VoiceLibrary, VoiceView
 

@@ -43,7 +43,8 @@ from more_server.errors import (
     shown,
 )
 from more_server.keys import SCOPES, Key, KeyRing
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
+from more_server.tables import LimitSettings
 from more_server.web.errors import deny, handle_more_error, request_id
 
 log = structlog.get_logger("more_server.web")

@@ -28,7 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from more_server.errors import BadInput, MoreError, RequestTimeout, Unavailable
-from more_server.settings import LimitSettings
+from more_server.tables import LimitSettings
 from more_server.web import wire
 
 LOOK_SECONDS = 0.25

@@ -11,7 +11,8 @@ from litestar.di import NamedDependency
 from more_server.administration import Administration
 from more_server.registry import Row
 from more_server.registry.settings import MASK, secrets, without_password
-from more_server.settings import PLUGINS, JobSettings, effective, source_of
+from more_server.settings import PLUGINS, effective, source_of
+from more_server.tables import JobSettings
 from more_server.web.admin import ADMIN, answer
 from more_server.web.described import described
 

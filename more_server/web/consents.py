@@ -10,9 +10,10 @@ from litestar.params import FromPath, FromQuery
 
 from more_server.audit import Actor, AuditLog
 from more_server.errors import BadInput, ConsentNotFound, StorageError
-from more_server.settings import LimitSettings
 from more_server.speak import Speaker
+from more_server.tables import LimitSettings
 from more_server.voicebank.consents import Consent, Consents, check_recording, checked_name, new_consent
+from more_server.voicebank.consents_table import consents_of
 from more_server.web import wire
 from more_server.web.admin import answer, caller
 from more_server.web.described import FormBody, described, said
@@ -167,7 +168,7 @@ def _remove(speaker: Speaker, audit: AuditLog, actor: Actor, consent_id: str) ->
 
 
 def _consents(speaker: Speaker) -> Consents:
-    return Consents(speaker.settings.admin_dir)
+    return consents_of(speaker.settings)
 
 
 def _item(consent: Consent) -> ConsentItem:

@@ -14,11 +14,13 @@ from litestar.params import FromPath
 
 from more_server.audit import AuditLog
 from more_server.errors import BadInput, ConsentNotFound, VoiceNotFound, shown
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
 from more_server.speak import Speaker
 from more_server.speech import VOICE_ID, Voice
+from more_server.tables import LimitSettings
 from more_server.voicebank import details
-from more_server.voicebank.consents import PREFIX, Consents, checked_name
+from more_server.voicebank.consents import PREFIX, checked_name
+from more_server.voicebank.consents_table import consents_of
 from more_server.voicebank.details import RESERVED, Clips, Details
 from more_server.voices import VoiceView, named_clips
 from more_server.web.admin import answer, caller
@@ -132,7 +134,7 @@ def _consent(sent: str, settings: Settings) -> str:
     if not told.startswith(PREFIX):
         return told
     try:
-        return Consents(settings.admin_dir).find(told).words()
+        return consents_of(settings).find(told).words()
     except ConsentNotFound as error:  # 404 would be about the address
         raise BadInput(error.message, param="consent") from error
 

@@ -1,6 +1,7 @@
 """Health: alive, ready, the plain OK that some clients look for, and for administrators what is the matter."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
@@ -8,6 +9,7 @@ import msgspec
 from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 
+from more_server.administration import Administration
 from more_server.engine.engine import LOADING_RETRY_SECONDS, RESTING_RETRY_SECONDS
 from more_server.engine.state import EngineState
 from more_server.engine.watch import HUNG
@@ -91,6 +93,13 @@ class WorkerHealth(msgspec.Struct, frozen=True, kw_only=True):
     health: ProcessHealth | None
 
 
+class SharedHealth(msgspec.Struct, frozen=True):
+    """What servers on several machines share (`database`)."""
+
+    seconds_behind: float | None
+    """Since keys and settings were last seen to be as the database has them, 0 to 1 where all is well; null: never."""
+
+
 class Detail(ProcessHealth, frozen=True, kw_only=True):
     """`GET /health/detail`; with several workers, of the one that answers, and `workers` tells of all."""
 
@@ -101,6 +110,8 @@ class Detail(ProcessHealth, frozen=True, kw_only=True):
     """Empty where the server is one process."""
     jobs: dict[str, dict[str, int]]
     """By kind, then by status."""
+    shared: SharedHealth | None
+    """Null where there is no database."""
     set_aside: list[str]
     """Damaged files that a start put out of the way and that still lie there; what was in them is not in force."""
 
@@ -158,7 +169,10 @@ def ready(speaker: NamedDependency[Speaker]) -> Response[bytes]:
 # Versions, models and how busy a server is are what an attacker asks first, and nobody else needs but who runs it.
 @get("/health/detail", opt=described({"scope": "admin"}, answer=Detail))
 async def detail(
-    speaker: NamedDependency[Speaker], siblings: NamedDependency[Siblings], job_counts: NamedDependency[JobCounts]
+    speaker: NamedDependency[Speaker],
+    administration: NamedDependency[Administration],
+    siblings: NamedDependency[Siblings],
+    job_counts: NamedDependency[JobCounts],
 ) -> Response[bytes]:
     """For administrators, always 200: `status`, what keeps it from `ok`; model, memory, queue, jobs, damaged files."""
     own, others = await asyncio.gather(own_health(speaker), siblings.ask("health"))
@@ -171,6 +185,7 @@ async def detail(
         worker=siblings.number,
         workers=_workers(siblings, own, others) if siblings.count > 1 else [],
         jobs=jobs,
+        shared=_shared(speaker.settings, administration.copies.renewed),
         set_aside=await asyncio.to_thread(_set_aside, speaker.settings),
     )
     return Response(wire.encode(found), media_type="application/json", headers={"cache-control": "no-store"})
@@ -201,6 +216,12 @@ def _workers(siblings: Siblings, own: ProcessHealth, others: Mapping[int, bytes 
         WorkerHealth(worker=number, answers=health is not None, health=health)
         for number, health in sorted(found.items())
     ]
+
+
+def _shared(settings: Settings, renewed: float) -> SharedHealth | None:
+    if not settings.database:
+        return None
+    return SharedHealth(round(time.monotonic() - renewed, 1) if renewed else None)
 
 
 def _set_aside(settings: Settings) -> list[str]:

@@ -36,7 +36,7 @@ from more_server.keys import Key
 from more_server.lessons.dataset_kind import DatasetKind
 from more_server.lessons.train_kind import TrainKind
 from more_server.narration.kind import SpeechKind
-from more_server.settings import LimitSettings
+from more_server.tables import LimitSettings
 from more_server.threads import in_threads
 from more_server.web import wire
 from more_server.web.access import ANY_KEY, check_scope

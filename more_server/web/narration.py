@@ -15,8 +15,8 @@ from more_server.narration.document import Chapter, Document
 from more_server.narration.plan import Cutter, Passage, Plan, begin, model_of, numbered
 from more_server.narration.reading import read
 from more_server.narration.request import SpeechJob
-from more_server.settings import LimitSettings
 from more_server.speak import Speaker
+from more_server.tables import LimitSettings
 from more_server.web import wire
 from more_server.web.admin import answer
 from more_server.web.described import described, said

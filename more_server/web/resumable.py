@@ -34,8 +34,8 @@ from more_server.errors import (
     shown,
 )
 from more_server.lessons.uploads import Sink, Upload, Uploads
-from more_server.settings import LimitSettings
 from more_server.speak import Speaker
+from more_server.tables import LimitSettings
 from more_server.threads import in_threads, to_its_end
 from more_server.web.admin import ADMIN, answer, caller
 from more_server.web.described import described, said

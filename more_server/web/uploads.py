@@ -12,8 +12,8 @@ from litestar.datastructures import UploadFile
 from litestar.exceptions import HTTPException
 
 from more_server.errors import BadInput, TooLarge, Unavailable, allowed, shown
-from more_server.settings import LimitSettings
 from more_server.speak import Speaker
+from more_server.tables import LimitSettings
 from more_server.threads import to_its_end
 from more_server.voice_toml import REFERENCE_SUFFIXES
 from more_server.voicebank.archive import OVERHEAD_BYTES

@@ -15,9 +15,9 @@ from msgspec import UNSET, UnsetType
 from more_server.audio.report import ReferenceReport
 from more_server.audit import Actor, AuditLog
 from more_server.errors import BadInput, MoreError, VoiceNotFound, allowed, shown
-from more_server.settings import LimitSettings
 from more_server.speak import Speaker
 from more_server.speech import MixPart, Voice
+from more_server.tables import LimitSettings
 from more_server.voicebank import archive, details, mixture
 from more_server.voicebank.details import TEXTS, Clips, Details
 from more_server.voices import VoiceView, named_clips

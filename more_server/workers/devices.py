@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from more_server.errors import SettingsError
-from more_server.settings import EngineSettings
+from more_server.tables import EngineSettings
 
 TOPOLOGY = Path("/sys/devices/system/cpu")
 

@@ -13,7 +13,7 @@ import msgspec
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from more_server.settings import EngineSettings
+from more_server.tables import EngineSettings
 from tests.bench.simulated import tables
 from tests.bench.simulated.scaling import Autoscaling
 from tests.bench.simulated.service import Service, from_bench, services

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from more_server import logs
-from more_server.settings import EngineSettings
 from more_server.speech import Utterance, VoiceLatents
+from more_server.tables import EngineSettings
 from more_server.xtts.config import XttsConfig
 from tests.bench.machine import memory_used
 from tests.bench.options import Options

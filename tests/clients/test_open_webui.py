@@ -23,7 +23,7 @@ import msgspec
 import pytest
 
 from more_server.audio.encode import FORMATS
-from more_server.settings import ServerSettings
+from more_server.tables import ServerSettings
 from tests.clients.situations import keyed
 from tests.web.audio import decoded
 from tests.web.conftest import Server, nano_settings, running

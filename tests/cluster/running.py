@@ -110,6 +110,10 @@ class Cluster:
         """Those that take requests, by name."""
         return {one.replica_id: one for one in self.front.status().replicas if one.state == "RUNNING"}
 
+    def replaced(self, pid: int) -> None:
+        """Wait until another replica is there for one whose process was killed; Serve lists it until it looks."""
+        self.until(lambda: len(found := self.replicas()) == 2 and pid not in {one.pid for one in found.values()})
+
     def until(self, what: Callable[[], object]) -> None:
         last = time.monotonic() + SECONDS
         while not what():

@@ -33,7 +33,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two nodes with one replica each, whose jobs are in Postgres."""
     try:
         with loopback_alone(), running() as postgres:
-            made = Cluster(tmp_path_factory.mktemp("cluster"), JOBS__DATABASE=make_database(postgres, "jobs"))
+            made = Cluster(tmp_path_factory.mktemp("cluster"), DATABASE=make_database(postgres, "jobs"))
             try:
                 for host in (FIRST, SECOND):
                     made.up(host, f"[limits]\ntext_characters = {CHARACTERS}\n")
@@ -162,7 +162,7 @@ def test_a_job_survives_its_worker(cluster: Cluster):
     cluster.seconds["job taken over"] = time.monotonic() - began
     assert workers()[0] != workers()[1]
     cluster.until(lambda: progress()["status"] == "succeeded")
-    cluster.until(lambda: len(cluster.replicas()) == 2)
+    cluster.replaced(worker)
 
 
 def test_a_killed_replica_takes_its_own_streams_along_and_no_others(cluster: Cluster):
@@ -174,7 +174,7 @@ def test_a_killed_replica_takes_its_own_streams_along_and_no_others(cluster: Clu
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     assert [speak().status_code for _ in range(20)] == [200] * 20
-    cluster.until(lambda: len(cluster.replicas()) == 2)
+    cluster.replaced(pid)
     cluster.seconds["replacement, under streams"] = time.monotonic() - began
     for one in streams:
         one.ended()
@@ -187,8 +187,9 @@ def test_a_killed_replica_takes_its_own_streams_along_and_no_others(cluster: Clu
 
 def test_a_replica_that_leaves_loses_nothing(cluster: Cluster, sockets: ExitStack):
     replicas = cluster.replicas()
+    assert len(replicas) == 2
     silent: dict[str, ClientConnection] = {}
-    while len(silent) < 2:
+    while len(silent) < len(replicas):
         socket = sockets.enter_context(connect(SOCKET))
         silent[named(socket)] = socket
     streams = on_both(replicas)

@@ -11,7 +11,8 @@ import pytest
 from more_server.cluster.node import Node, _command, read_token, token_file
 from more_server.cluster.plan import Plan, config
 from more_server.errors import SettingsError
-from more_server.settings import EngineSettings, Settings
+from more_server.settings import Settings
+from more_server.tables import EngineSettings
 
 
 def deployment(plan: Plan, **engine: Any) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from websockets.sync.client import connect
 from more_server.cluster.replica import Replica, settings_of_replica
 from more_server.engine.state import EngineState
 from more_server.errors import Unavailable
-from more_server.settings import EngineSettings, Settings
+from more_server.settings import Settings
+from more_server.tables import EngineSettings
 
 SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]

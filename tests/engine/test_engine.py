@@ -15,8 +15,8 @@ from more_server.engine.engine import Engine
 from more_server.engine.runner import Runner
 from more_server.engine.sequence import Sequence, Stream
 from more_server.errors import Busy, EngineFailure, ModelError, ModelLoading, SettingsError, Unavailable
-from more_server.settings import EngineSettings
 from more_server.speech import Samples, Utterance
+from more_server.tables import EngineSettings
 from more_server.testing import tiny_xtts
 from more_server.xtts import load as load_module
 

@@ -13,8 +13,8 @@ from more_server.engine.runner import Runner
 from more_server.engine.sequence import Sequence
 from more_server.errors import Unavailable
 from more_server.measures import gpu_memory
-from more_server.settings import EngineSettings
 from more_server.speech import Samples, Utterance
+from more_server.tables import EngineSettings
 from more_server.xtts.load import load
 from tests.engine.test_engine import listen, until
 from tests.xtts.test_precision import latents_of

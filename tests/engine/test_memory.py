@@ -19,8 +19,8 @@ from more_server.engine.runner import Runner
 from more_server.engine.sequence import Sequence
 from more_server.engine.vocoder import PieceVocoder
 from more_server.errors import BadInput, EngineFailure, SettingsError, Unavailable
-from more_server.settings import EngineSettings
 from more_server.speech import Samples, VoiceLatents
+from more_server.tables import EngineSettings
 from more_server.xtts.streaming import Streamed
 from tests.engine.test_engine import listen, until
 from tests.engine.test_faults import CPU, LONG, MakeEngine, MakeUtterance, failing, no_memory, raise_error

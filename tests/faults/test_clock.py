@@ -31,7 +31,9 @@ TOLD = {
     "more_server/jobs/webhooks.py",  # what a receiver compares with its own clock
     "more_server/keys.py",  # when a key was made and used
     "more_server/logs.py",  # when its lines begin to be counted; which start it was
+    "more_server/models/licences.py",  # when somebody accepted one
     "more_server/models/pull.py",  # when a model was fetched
+    "more_server/shared/copies.py",  # in the name of what is renamed
     "more_server/voicebank/consents.py",  # when somebody consented
     "more_server/web/custom_voices.py",  # when a voice was made
 }

@@ -25,7 +25,7 @@ from more_server.registry import Snapshot
 from more_server.registry.choices import Choice, Choices
 from more_server.settings import Settings
 from more_server.speech import Profile
-from more_server.voicebank.consents import Consents, new_consent
+from more_server.voicebank.consents import Consents, FolderShelf, new_consent
 from tests.disks import fill, read_only, small
 from tests.web.conftest import Server, nano_settings, running
 from tests.web.resuming import BYTES, TUS, UPLOADS, said
@@ -49,8 +49,9 @@ class Stores:
         admin = self.settings.admin_dir
         self.derived = DerivedFiles(data_dir / "cache" / "latents", 10**6)
         self.voices = FolderStore("folder", data_dir / "voices", self.derived)
-        self.keys, self.profiles, self.choices = KeyRing(self.settings), ProfileBook(admin), Choices(admin)
-        self.audit, self.consents = AuditLog(admin), Consents(admin)
+        self.keys, self.choices = KeyRing(self.settings), Choices(self.settings)
+        self.profiles = ProfileBook(self.settings)
+        self.audit, self.consents = AuditLog(admin), Consents(FolderShelf(admin))
         self.uploads, self.datasets = Uploads(self.settings), Datasets(self.settings)
 
     def fill(self) -> None:

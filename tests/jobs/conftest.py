@@ -12,7 +12,8 @@ from more_server.jobs import jobs as jobs_module
 from more_server.jobs.jobs import Jobs
 from more_server.jobs.kinds import Kind
 from more_server.jobs.records import ENDED, Job
-from more_server.settings import JobSettings, Settings
+from more_server.settings import Settings
+from more_server.tables import JobSettings
 from tests.jobs.postgres import make_database, postgres
 from tests.jobs.toys import OtherKind, ToyKind
 
@@ -41,9 +42,13 @@ async def make_jobs(tmp_path: Path) -> AsyncIterator[MakeJobs]:
     made = []
 
     async def make(
-        *kinds: Kind[Any], data_dir: Path = tmp_path, on_ended: OnEnded = told_nobody, **settings: Any
+        *kinds: Kind[Any],
+        data_dir: Path = tmp_path,
+        database: str = "",
+        on_ended: OnEnded = told_nobody,
+        **settings: Any,
     ) -> Jobs:
-        asked = Settings(data_dir=data_dir, jobs=JobSettings(**settings))
+        asked = Settings(data_dir=data_dir, database=database, jobs=JobSettings(**settings))
         jobs = Jobs(asked, kinds or [ToyKind(), OtherKind()], on_ended)
         made.append(jobs)
         await jobs.start()
@@ -72,7 +77,7 @@ async def ended(jobs: Jobs, job_id: str) -> Job:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The setting jobs.database: SQLite, and a new database of Postgres."""
+    """The setting `database`: SQLite, and a new database of Postgres."""
     if request.param == "sqlite":
         return ""
     address: str = request.getfixturevalue("postgres")

@@ -13,7 +13,7 @@ from more_server import logs
 from more_server.jobs import durable, jobs
 from more_server.jobs.jobs import Jobs
 from more_server.jobs.records import Job
-from more_server.settings import JobSettings, Settings
+from more_server.settings import Settings
 from tests.jobs.toys import OtherKind, ToyKind
 
 END_SECONDS = 60.0
@@ -75,7 +75,7 @@ async def _work(until: Connection, data_dir: Path, database: str) -> None:
         with (data_dir / "told.txt").open("a") as file:
             file.write(f"{job.id} {job.status}\n")
 
-    working = Jobs(Settings(data_dir=data_dir, jobs=JobSettings(database=database)), [ToyKind(), OtherKind()], tell)
+    working = Jobs(Settings(data_dir=data_dir, database=database), [ToyKind(), OtherKind()], tell)
     await working.start()
     with suppress(EOFError):  # nothing is ever sent
         await asyncio.to_thread(until.recv)

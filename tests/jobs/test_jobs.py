@@ -29,7 +29,7 @@ from more_server.jobs.leases import FileLeases
 from more_server.jobs.records import Failure, Job, Progress
 from more_server.jobs.run import Pace, Run
 from more_server.jobs.store import Claim, Store
-from more_server.settings import JobSettings, Settings
+from more_server.settings import Settings
 from tests.jobs.conftest import MakeJobs, ended, told_nobody, until
 from tests.jobs.toys import Toy, ToyKind, diary
 
@@ -290,16 +290,16 @@ async def test_an_end_is_told_to_whoever_waits_for_it(make_jobs: MakeJobs):
 @pytest.mark.parametrize("settings", [{"database": "postgresql://nobody@127.0.0.1:9/none"}, {}])
 async def test_a_database_that_is_away(settings: dict[str, Any], tmp_path: Path):
     (tmp_path / "jobs" / "jobs.sqlite").mkdir(parents=True)
-    jobs = Jobs(Settings(data_dir=tmp_path, jobs=JobSettings(**settings)), [ToyKind()], told_nobody)
+    jobs = Jobs(Settings(data_dir=tmp_path, **settings), [ToyKind()], told_nobody)
     await jobs.start()
     assert await jobs.counts() == {}
     with pytest.raises(StorageError, match="database of jobs"):
         await jobs.create("toy", Toy())
     assert list((tmp_path / "jobs").glob("job_*")) == []
     await jobs.stop()
-    none = Settings(data_dir=tmp_path, jobs=JobSettings(database="postgresql://a:b:c@d:port/e"))
+    none = Settings(data_dir=tmp_path, database="postgresql://a:b:c@d:port/e")
     jobs = Jobs(none, [ToyKind()], told_nobody)
-    with pytest.raises(SettingsError, match=r"jobs\.database must be"):
+    with pytest.raises(SettingsError, match="database must be"):
         await jobs.start()
 
 

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from more_server.errors import BadInput, SettingsError
 from more_server.jobs.records import Job
 from more_server.jobs.webhooks import Webhooks, _is_global
-from more_server.settings import JobSettings
+from more_server.tables import JobSettings
 from more_server.web.jobs import job_item
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

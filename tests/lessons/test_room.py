@@ -17,9 +17,10 @@ from more_server.engine.engine import Engine, usable_cores
 from more_server.errors import BadInput, Conflict, Resting
 from more_server.fleet import Fleet
 from more_server.lessons.room import Room, device_named
-from more_server.settings import EngineSettings, JobSettings, Settings
+from more_server.settings import Settings
 from more_server.speak import Speaker
 from more_server.speech import Samples, Utterance
+from more_server.tables import EngineSettings, JobSettings
 from more_server.testing import tiny_xtts
 from tests.web.conftest import nano_settings, running
 

@@ -22,9 +22,10 @@ from more_server.lessons import registering, train_kind
 from more_server.lessons.room import Room
 from more_server.lessons.train_kind import TrainJob, TrainKind
 from more_server.models import list_models, remove
-from more_server.settings import EngineSettings, JobSettings, Settings
+from more_server.settings import Settings
 from more_server.speak import Speaker
 from more_server.speech import SpeechRequest
+from more_server.tables import EngineSettings, JobSettings
 from tests.lessons.conftest import FakeWork
 from tests.lessons.test_room import until
 from tests.train.finetune.material import tiny_trainable, write_dataset

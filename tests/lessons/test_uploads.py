@@ -11,7 +11,8 @@ import pytest
 from more_server.errors import DiskFull, StorageError, UploadLocked, UploadNotFound
 from more_server.lessons import uploads as module
 from more_server.lessons.uploads import Uploads
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
+from more_server.tables import LimitSettings
 
 
 @pytest.fixture

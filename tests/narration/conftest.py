@@ -12,8 +12,9 @@ import pytest
 from more_server.app import create_speaker
 from more_server.audio.encode import encode_file
 from more_server.jobs.kinds import Kind, Work
-from more_server.settings import EngineSettings, Settings
+from more_server.settings import Settings
 from more_server.speak import Speaker
+from more_server.tables import EngineSettings
 from more_server.testing import tiny_config, tiny_xtts
 from tests.audio.signals import RATE, sine
 

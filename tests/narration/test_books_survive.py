@@ -52,7 +52,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts servers on one data directory: `start(JOBS__DATABASE=…)`."""
+    """Starts servers on one data directory: `start(DATABASE=…)`."""
     made = []
 
     def one(**settings: str) -> Server:
@@ -98,7 +98,7 @@ def test_of_two_workers_on_postgres_one_is_killed(
     undisturbed: dict[str, bytes], start: Callable[..., Server], tmp_path: Path, postgres: str
 ) -> None:
     database = make_database(postgres, "books")
-    one, other = start(JOBS__DATABASE=database), start(JOBS__DATABASE=database)
+    one, other = start(DATABASE=database), start(DATABASE=database)
     job = one.asked(**ASKED)
     until_spoken(tmp_path, job, 3)
     working, waiting = (one, other) if "job_begins" in one.log() else (other, one)

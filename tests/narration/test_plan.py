@@ -16,8 +16,9 @@ from more_server.errors import BadInput, ModelNotFound, VoiceNotFound
 from more_server.narration.document import Chapter, Document
 from more_server.narration.plan import Plan, begin, completed
 from more_server.narration.request import SpeechJob
-from more_server.settings import EngineSettings, Settings
+from more_server.settings import Settings
 from more_server.speak import Speaker
+from more_server.tables import EngineSettings
 from more_server.testing import tiny_config, tiny_xtts
 
 LANGUAGES = ("en", "de", "zh-cn")

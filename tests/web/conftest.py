@@ -14,8 +14,9 @@ import pytest
 from more_server.app import create_app, kinds_of_jobs, web_server
 from more_server.jobs.kinds import Kind
 from more_server.logs import RecentLines
-from more_server.settings import EngineSettings, LimitSettings, Loaded, ServerSettings, Settings
+from more_server.settings import Loaded, Settings
 from more_server.speak import Speaker
+from more_server.tables import EngineSettings, LimitSettings, ServerSettings
 
 
 class Server:

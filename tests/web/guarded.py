@@ -20,7 +20,8 @@ from litestar.response import Stream
 from more_server.audit import AuditLog
 from more_server.errors import EngineFailure, MoreError, NotAuthenticated
 from more_server.keys import KeyRing, new_key
-from more_server.settings import ServerSettings, Settings
+from more_server.settings import Settings
+from more_server.tables import ServerSettings
 from more_server.web import keys as key_routes
 from more_server.web.access import Access, chosen_subprotocol, handle_not_authenticated
 from more_server.web.errors import add_request_id, handle_bug, handle_http_error, handle_more_error

@@ -22,8 +22,9 @@ from more_server.errors import MoreError
 from more_server.jobs.jobs import Jobs
 from more_server.jobs.records import Job
 from more_server.keys import KeyRing
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
 from more_server.speak import Speaker
+from more_server.tables import LimitSettings
 from more_server.web import datasets, resumable
 from more_server.web.access import Access
 from more_server.web.errors import handle_bug, handle_http_error, handle_more_error

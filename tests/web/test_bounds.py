@@ -20,7 +20,8 @@ from litestar.response import Stream
 
 from more_server.errors import MoreError
 from more_server.keys import KeyRing
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
+from more_server.tables import LimitSettings
 from more_server.web.access import Access
 from more_server.web.bounds import NEVER, Bodies, Doors
 from more_server.web.errors import add_request_id, handle_http_error, handle_more_error

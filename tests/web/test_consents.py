@@ -11,10 +11,10 @@ import openai
 import pytest
 
 from more_server.audio.encode import encode_file
-from more_server.errors import BadInput, StorageError
+from more_server.errors import BadInput, ConsentNotFound, StorageError
 from more_server.files import locked
 from more_server.voicebank import consents as kept
-from more_server.voicebank.consents import ConsentNotFound, Consents, new_consent
+from more_server.voicebank.consents import Consents, FolderShelf, new_consent
 from tests.web.conftest import Server, running
 from tests.web.test_custom_voices import CLIP, actions, make, settings
 from tests.web.voicedesk import TONE, tone, wrong
@@ -171,7 +171,7 @@ def test_what_is_too_large(client: openai.OpenAI) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Consents:
-    return Consents(tmp_path)
+    return Consents(FolderShelf(tmp_path))
 
 
 def test_a_damaged_consent_is_left_out_and_can_be_removed(server: Server, client: openai.OpenAI) -> None:
@@ -223,7 +223,7 @@ def test_one_writer_at_a_time(store: Consents, tmp_path: Path, monkeypatch: pyte
 
 def test_a_disk_that_refuses(tmp_path: Path) -> None:
     (tmp_path / "consents").write_text("a file where the folder should be")
-    store, made = Consents(tmp_path), new_consent("Ann", "en", ".wav")
+    store, made = Consents(FolderShelf(tmp_path)), new_consent("Ann", "en", ".wav")
     for work in (lambda: store.page("", 1), lambda: store.find(made.id), lambda: store.add(made, TONE)):
         with pytest.raises(StorageError, match="consents"):
             work()

@@ -11,7 +11,7 @@ import pytest
 
 from more_server.audit import AuditLog
 from more_server.keys import KeyRing, new_key
-from more_server.settings import LimitSettings
+from more_server.tables import LimitSettings
 from tests.web.conftest import Server, nano_settings, running
 from tests.web.guarded import refused
 from tests.web.voicedesk import TONE, tone, wrong

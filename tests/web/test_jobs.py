@@ -17,8 +17,8 @@ from more_server.app import EXPOSED_HEADERS
 from more_server.jobs.jobs import Jobs
 from more_server.jobs.records import Job
 from more_server.registry.settings import MASK, without_password
-from more_server.settings import JobSettings
 from more_server.speak import Speaker
+from more_server.tables import JobSettings
 from more_server.web import jobs as routes
 from more_server.web.config import _told
 from tests.jobs.test_webhooks import SECRET, Receiver

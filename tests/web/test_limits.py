@@ -9,7 +9,7 @@ import pytest
 
 from more_server.errors import Busy, Unavailable
 from more_server.keys import KeyRing
-from more_server.settings import LimitSettings
+from more_server.tables import LimitSettings
 from more_server.web.access import ADDRESSES, Limits, Room, Window, WrongKeys
 from tests.web.guarded import Guarded, guarded, refused, streaming
 

@@ -26,7 +26,8 @@ from tusclient.client import TusClient
 from more_server.errors import BadInput
 from more_server.lessons import uploads as uploads_module
 from more_server.lessons.uploads import Uploads
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
+from more_server.tables import LimitSettings
 from more_server.web import datasets, resumable
 from tests.web.resuming import BYTES, TUS, UPLOADS, Running, application, said
 

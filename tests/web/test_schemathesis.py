@@ -15,7 +15,7 @@ import msgspec
 import pytest
 import tomli_w
 
-from more_server.settings import LimitSettings
+from more_server.tables import LimitSettings
 from tests.web.conftest import Server, nano_settings, running
 
 CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")

@@ -18,9 +18,10 @@ from more_server.audit import AuditLog
 from more_server.errors import ModelLoading, MoreError, NotAuthenticated
 from more_server.keys import KeyRing
 from more_server.registry import Registry
-from more_server.settings import LimitSettings, Settings
+from more_server.settings import Settings
 from more_server.speak import Speaker
 from more_server.speech import Voice, VoiceLatents
+from more_server.tables import LimitSettings
 from more_server.voices import VoiceLibrary
 from more_server.web import voices
 from more_server.web.access import Access, handle_not_authenticated

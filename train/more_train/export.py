@@ -92,7 +92,7 @@ def export_model(
     dtype: Dtype = "fp16",
     on_progress: Progress | None = None,
 ) -> ModelInfo:
-    """Write `<data_dir>/models/<model_id>`, whole or not at all; the catalogue lists it from then on.
+    """Write `<shared_dir>/models/<model_id>`, whole or not at all; the catalogue lists it from then on.
 
     Licence and warning of the base are inherited. Raises ModelError where the id is taken or cannot be one, the base is
     broken, or the tensors do not fit it; StorageError for a full disk, or while another process writes the same model.
@@ -100,8 +100,8 @@ def export_model(
     check_id(model_id)
     config = msgspec.structs.replace(_base_config(trained), name=model_id)
     weights = _checked(trained, config)
-    with locked(settings.model_dirs[0] / model_id):
-        target = prepare(settings, model_id)
+    with locked(settings.made_models_dir / model_id):
+        target = prepare(settings, settings.made_models_dir, model_id)
         carried = [trained.base / name for name in CARRIED_OVER if (trained.base / name).is_file()]
         values = sum(math.prod(shape) for shape in expected_shapes(config).values())
         check_space(target.parent, values * BYTES_OF[dtype] + sum(path.stat().st_size for path in carried))

@@ -18,8 +18,8 @@ from more_server.audio.encode import encode_file
 from more_server.audio.read import resample, trim_silence
 from more_server.engine.engine import Engine
 from more_server.lessons.outcome import SENTENCES
-from more_server.settings import EngineSettings
 from more_server.speech import Profile, Samples, Segment, Utterance, Voice
+from more_server.tables import EngineSettings
 from more_server.text import normalise, split
 from more_train import rates
 

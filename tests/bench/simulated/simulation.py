@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from more_server.engine.scheduler import FIRST_GUESS_SECONDS
-from more_server.settings import EngineSettings
+from more_server.tables import EngineSettings
 from tests.bench.simulated.outcome import DEADLINE, FULL, LATE, PARTS, Life, Outcome
 from tests.bench.simulated.scaling import TICK_SECONDS, Autoscaler, Autoscaling
 from tests.bench.simulated.service import Service

@@ -20,7 +20,8 @@ from more_server.audio.encode import encode_file
 from more_server.errors import BadInput, ModelError, StorageError, VoiceNotFound
 from more_server.lessons.lines import LISTENED, SPEAKS, Line
 from more_server.models import check_model
-from more_server.settings import EngineSettings, Settings
+from more_server.settings import Settings
+from more_server.tables import EngineSettings
 from more_server.testing import tiny_xtts
 from tests.train.evaluate.material import reading, write_dataset
 from tests.train.export.test_runs import write_run

@@ -12,7 +12,7 @@ import torch
 from more_server.errors import BadInput, ModelError, StorageError
 from more_server.files import write_file
 from more_server.lessons.lines import FORETELLS, LISTENED, SPEAKS
-from more_server.settings import EngineSettings
+from more_server.tables import EngineSettings
 from more_server.xtts.config import read_config
 from more_server.xtts.layout import SPEAKER_ENCODER, Progress
 from more_server.xtts.weights import Weights

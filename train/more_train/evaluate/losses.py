@@ -10,7 +10,7 @@ import torch
 from more_server.audio.read import resample, trim_silence
 from more_server.engine.runner import pick_device
 from more_server.errors import BadInput
-from more_server.settings import EngineSettings
+from more_server.tables import EngineSettings
 from more_server.xtts.conditioning import Conditioner
 from more_server.xtts.config import read_config
 from more_server.xtts.load import build

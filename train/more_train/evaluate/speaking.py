@@ -15,9 +15,10 @@ from more_server.app import create_speaker
 from more_server.audio.read import resample, trim_silence
 from more_server.engine.state import EngineState
 from more_server.errors import BadInput, MoreError
-from more_server.settings import EngineSettings, LimitSettings, Settings
+from more_server.settings import Settings
 from more_server.speak import Speaker
 from more_server.speech import EMPTY, Audio, SpeechRequest
+from more_server.tables import EngineSettings, LimitSettings
 from more_train.evaluate.exam import Exam, NewVoice, Trial
 
 MOST_TOGETHER = 8
