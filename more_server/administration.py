@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import structlog
 
 from more_server.audit import Actor, AuditLog
-from more_server.errors import BadInput, ModelError, MoreError, SettingsError, StorageError, Unavailable
+from more_server.errors import BadInput, ModelError, MoreError, SettingsError, Unavailable
 from more_server.following import FOLLOW_SECONDS, Followed, signature
 from more_server.models import choice_path, fetch_chosen, serving_model
 from more_server.registry import Row, Snapshot
@@ -196,7 +196,7 @@ class Administration:
         while True:
             try:
                 await asyncio.to_thread(self.copies.renew)
-            except StorageError as error:
+            except MoreError as error:
                 if told != (told := error.message):
                     log.warning("what is decided on other machines is not known", reason=told)
             else:

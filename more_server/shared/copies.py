@@ -2,6 +2,8 @@
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +38,7 @@ def take_up(settings: Settings) -> None:
     prepare(settings.database)
     files = [KeptFile(settings, name) for name in PRIVATE]
     mark = settings.admin_dir / IDENTITY
-    with transaction(settings.database) as connection, locked(mark, seconds=LOCK_SECONDS):
+    with transaction(settings.database) as connection, locked(mark, seconds=LOCK_SECONDS), _told_of_files():
         found = connection.execute("SELECT content FROM more_files WHERE name = %s", [IDENTITY]).fetchone()
         if found is not None and mark.is_file() and mark.read_bytes() == found[0]:
             for file in files:
@@ -77,11 +79,16 @@ def _take(connection: "psycopg.Connection[Any]", file: KeptFile) -> None:
 
 def _renamed(path: Path) -> Path:
     kept = path.with_name(f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
-    try:
-        path.rename(kept)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be renamed to {kept.name}: {error.strerror or error}") from error
+    path.rename(kept)
     return kept
+
+
+@contextmanager
+def _told_of_files() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"a copy of what servers share cannot be looked at: {error}") from error
 
 
 class Copies:
@@ -103,7 +110,7 @@ class Copies:
         if not self._address:
             return
         try:
-            with reported():
+            with reported(), _told_of_files():
                 if self._connection is None:
                     self._connection = connect(self._address, autocommit=True)
                 self._renew(self._connection)
