@@ -200,7 +200,7 @@ class App:
         self._audit = AuditLog(settings.admin_dir, settings.database)
         loaded = Loaded(settings, reread().sources)
         self.administration = Administration(speaker, self._audit, self.follow, loaded, reread, siblings)
-        self._services = Services(speaker.registry, settings.plugin_seconds, is_first=siblings.number == 0)
+        self._services = Services(speaker.registry, settings.plugin_seconds, is_first=siblings.is_first)
         self._webhooks = Webhooks(settings.jobs, jobs.job_item)
         self._jobs = Jobs(settings, kinds(speaker), self._webhooks.tell)
         self._routes: Sequence[tuple[str, Any]] = ()

@@ -1,4 +1,4 @@
-"""The other workers of a server (`server.workers`), as one of them sees them; a server of one process has none."""
+"""The other processes of a server, workers or replicas, as one of them sees them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -7,18 +7,26 @@ from more_server.logs import LogLine
 
 Question = Literal["metrics", "health"]
 """What workers ask each other."""
+QUESTIONS: tuple[Question, ...] = ("metrics", "health")
+Name = int | str
+"""Number of a worker, or name of a replica."""
 
 
 class Siblings:
-    """None of them: this process is the whole server. `workers.link.Link` is what a worker has in its place."""
+    """None of them: this process is the whole server.
 
-    number = 0
-    """This worker's own; worker 0 runs the services of which there may be one alone."""
-    count = 1
-    """Workers of the server, this one included."""
+    `workers.link.Link` is what a worker has in its place, `cluster.replica.OneOfMany` what a replica has.
+    """
 
-    async def ask(self, question: Question) -> Mapping[int, bytes | None]:
-        """The answer of each other worker, by number; None: it is starting, has died, or does not answer."""
+    name: Name = 0
+    """This worker's own."""
+    is_first = True
+    """Of all, this one runs the services of which there may be one alone."""
+    is_alone = True
+    """Whoever asks for all workers asks for this one."""
+
+    async def ask(self, question: Question) -> Mapping[Name, bytes | None]:
+        """The answer of each other worker, by name; None: it is starting, has died, or does not answer."""
         del question
         return {}
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import socket
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -149,7 +149,7 @@ def test_both_speak_and_the_same(workers: Workers) -> None:
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
     until(lambda: len(lines(workers)) == before + 6)
-    assert Counter(line["worker"] for line in lines(workers)[before:]) == {0: 3, 1: 3}
+    assert {line["worker"] for line in lines(workers)[before:]} == {0, 1}
 
 
 def test_the_idle_one_is_asked(workers: Workers) -> None:
@@ -360,7 +360,9 @@ def test_what_is_spoken_ends_before_the_workers(own: Workers) -> None:
     undisturbed = own.fresh().post(SPEECH, json=asked(LONG)).content
     with two_listeners(own) as (heard, pieces):
         own.signal(signal.SIGTERM)
-        until(lambda: own.fresh().get("/health/ready").status_code == 503)
+        for _ in range(2):  # one worker hears of it before the other
+            until(lambda: own.fresh().get("/health/ready").status_code == 503)
+        until(lambda: own.fresh().post(SPEECH, json=asked()).status_code == 503)
         refused = own.fresh().post(SPEECH, json=asked())
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         for number, one in enumerate(pieces):

@@ -1,8 +1,9 @@
 """A replica: the application made in the process that Serve gives it, and what Serve must know of it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,13 +14,15 @@ from litestar.types import Message, Receive, Scope, Send
 from more_server import logs
 from more_server.app import App, create_app, kinds_of_jobs
 from more_server.engine.watch import HUNG, HUNG_RETRY_SECONDS
-from more_server.errors import MoreError, Unavailable
+from more_server.errors import MoreError, StorageError, Unavailable
 from more_server.keys import check_reach
 from more_server.settings import Loaded, Settings, read
+from more_server.shared.board import Board
 from more_server.shared.copies import take_up
-from more_server.siblings import Siblings
+from more_server.siblings import QUESTIONS, Name, Question, Siblings
 from more_server.web.bounds import Bodies
 from more_server.web.health import condition
+from more_server.web.own import own
 
 LOOK_SECONDS = 0.25
 """Between two looks whether this replica is to leave, and then whether anybody is still spoken to."""
@@ -28,6 +31,8 @@ STALE_SECONDS = 2.0
 """From being told to leave to refusing what is new: what proxies have sent meanwhile is still spoken."""
 SERVICE_RESTART, TOO_BIG = 1012, 1009
 """WebSocket's codes for a server that goes away and may be come back to, and for a message that is too large."""
+TELL_SECONDS = 5.0
+"""Between two reports to the other replicas; Prometheus asks every 15 s by itself."""
 NAME = b"x-replica"
 """Header of each answer that tells which replica gave it."""
 REQUEST_ID = b"x-request-id"
@@ -35,11 +40,47 @@ log = structlog.get_logger("more_server.cluster")
 
 
 class OneOfMany(Siblings):
-    """A replica knows none of the others, and is not the one that binds ports beside Serve's, such as Wyoming's."""
+    """A replica hears of the others where there is a database, and binds no ports beside Serve's, such as Wyoming's."""
 
     # Two replicas of one node would fight for a port, and who speaks Wyoming would be bound to one of them: its users
     # have `more-server serve` for it, or a bridge that speaks the HTTP of the cluster.
-    number = 1
+    is_first = False
+
+    def __init__(self, name: str, database: str) -> None:
+        self.name = name
+        self.is_alone = not database
+        self._board = Board(database)
+
+    async def ask(self, question: Question) -> Mapping[Name, bytes | None]:
+        """What each other replica has said some seconds ago, by name; none of them while the database is away."""
+        if self.is_alone:
+            return {}
+        try:
+            found = await asyncio.to_thread(self._board.of_others, str(self.name), question)
+        except StorageError as error:
+            log.warning("other replicas are not heard of", reason=error.message)
+            return {}
+        return {name: content for name, content in found.items()}  # noqa: C416 - of a wider type
+
+    async def tell(self, answer: Callable[[Question], Awaitable[bytes]]) -> None:
+        """Tell the others of this replica again and again, until this is cancelled; without a database, nothing."""
+        told = ""
+        while not self.is_alone:
+            answers: dict[str, bytes] = {question: await answer(question) for question in QUESTIONS}
+            try:
+                await asyncio.to_thread(self._board.post, str(self.name), answers)
+            except StorageError as error:
+                if told != (told := error.message):
+                    log.warning("other replicas do not hear of this one", reason=told)
+            else:
+                told = ""
+            await asyncio.sleep(TELL_SECONDS)
+
+    async def leave(self) -> None:
+        """Be told of no more."""
+        if not self.is_alone:
+            with suppress(StorageError):  # what is old is not told either
+                await asyncio.to_thread(self._board.leave, str(self.name))
 
 
 class Replica:
@@ -64,9 +105,10 @@ class Replica:
         self._name = name.encode()
         self._is_leaving = is_leaving
         self._started: asyncio.Future[None] | None = None
-        self._told: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._sockets: set[Socket] = set()
-        self._application = create_app(settings, self._on_started, reread, kinds_of_jobs, lines, OneOfMany())
+        self._others = OneOfMany(name, settings.database)
+        self._application = create_app(settings, self._on_started, reread, kinds_of_jobs, lines, self._others)
         self._bodies = Bodies(self._application, lambda: self._application.speaker.settings.limits)
 
     @property
@@ -118,9 +160,12 @@ class Replica:
                     reason = error.message if isinstance(error, MoreError) else f"{type(error).__name__}: {error}"
                     message = {"type": "lifespan.startup.failed", "message": reason}
                 else:
-                    self._told = asyncio.create_task(self._leave_when_told())
-            elif message["type"] == "lifespan.shutdown.complete" and self._told is not None:
-                self._told.cancel()
+                    telling = self._others.tell(partial(own, self._application.speaker))
+                    self._tasks = [asyncio.create_task(work) for work in (self._leave_when_told(), telling)]
+            elif message["type"] == "lifespan.shutdown.complete":
+                for task in self._tasks:
+                    task.cancel()
+                await self._others.leave()
             await send(message)
 
         return told

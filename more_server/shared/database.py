@@ -24,6 +24,8 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS more_files (name text PRIMARY KEY, content bytea, version bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS more_consents (id text PRIMARY KEY, consent bytea NOT NULL, recording bytea NOT NULL);
 CREATE TABLE IF NOT EXISTS more_audit (number bigserial PRIMARY KEY, line bytea NOT NULL);
+CREATE UNLOGGED TABLE IF NOT EXISTS more_board
+    (name text, question text, at timestamptz NOT NULL, content bytea NOT NULL, PRIMARY KEY (name, question));
 """
 
 
@@ -70,6 +72,6 @@ def prepare(address: str) -> None:
     """Make the tables where they are missing. Raises StorageError, SettingsError."""
     with transaction(address) as connection:
         # Who may only use the tables is not asked for the right to make them.
-        if connection.execute("SELECT to_regclass('more_audit')").fetchone() == (None,):
+        if connection.execute("SELECT to_regclass('more_board')").fetchone() == (None,):
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [PREPARING])
             connection.execute(TABLES)

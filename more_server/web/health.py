@@ -16,7 +16,7 @@ from more_server.engine.watch import HUNG
 from more_server.files import set_aside_in
 from more_server.measures import gpu_memory
 from more_server.settings import Settings
-from more_server.siblings import Siblings
+from more_server.siblings import Name, Siblings
 from more_server.speak import Speaker
 from more_server.web import wire
 from more_server.web.described import described
@@ -84,10 +84,10 @@ class ProcessHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One of several workers (`server.workers`)."""
+    """One of several workers (`server.workers`), or of the replicas of a cluster that share a database."""
 
-    worker: int
-    """Its number, from 0 on."""
+    worker: int | str
+    """Its number, from 0 on; a replica's name."""
     answers: bool
     """False: it is starting, has died and is started anew, or hangs."""
     health: ProcessHealth | None
@@ -104,10 +104,10 @@ class Detail(ProcessHealth, frozen=True, kw_only=True):
     """`GET /health/detail`; with several workers, of the one that answers, and `workers` tells of all."""
 
     version: str
-    worker: int
+    worker: int | str
     """Which one answers; 0 where there are none."""
     workers: list[WorkerHealth]
-    """Empty where the server is one process."""
+    """Empty where the server is one process; of other replicas, as they were some seconds ago."""
     jobs: dict[str, dict[str, int]]
     """By kind, then by status."""
     shared: SharedHealth | None
@@ -182,8 +182,8 @@ async def detail(
     found = Detail(
         **{name: getattr(own, name) for name in own.__struct_fields__},
         version=speaker.reports.measures.version,
-        worker=siblings.number,
-        workers=_workers(siblings, own, others) if siblings.count > 1 else [],
+        worker=siblings.name,
+        workers=[] if siblings.is_alone else _workers({siblings.name: own}, others),
         jobs=jobs,
         shared=_shared(speaker.settings, administration.copies.renewed),
         set_aside=await asyncio.to_thread(_set_aside, speaker.settings),
@@ -208,13 +208,13 @@ async def own_health(speaker: Speaker) -> ProcessHealth:
     )
 
 
-def _workers(siblings: Siblings, own: ProcessHealth, others: Mapping[int, bytes | None]) -> list[WorkerHealth]:
-    found: dict[int, ProcessHealth | None] = {siblings.number: own}
-    for number, content in others.items():
-        found[number] = None if content is None else msgspec.json.decode(content, type=ProcessHealth)
+def _workers(own: Mapping[Name, ProcessHealth], others: Mapping[Name, bytes | None]) -> list[WorkerHealth]:
+    found: dict[Name, ProcessHealth | None] = {**own}
+    for name, content in others.items():
+        found[name] = None if content is None else msgspec.json.decode(content, type=ProcessHealth)
     return [
-        WorkerHealth(worker=number, answers=health is not None, health=health)
-        for number, health in sorted(found.items())
+        WorkerHealth(worker=name, answers=health is not None, health=health)
+        for name, health in sorted(found.items(), key=str)
     ]
 
 

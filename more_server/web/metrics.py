@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from more_server.engine.state import EngineState
 from more_server.measures import Measures, gpu_memory
-from more_server.siblings import Siblings
+from more_server.siblings import Name, Siblings
 from more_server.speak import Speaker
 from more_server.web.described import described
 from more_server.web.health import JobCounts, condition
@@ -121,7 +121,7 @@ async def metrics(
 ) -> Response[bytes]:
     """Prometheus metrics: requests, first audio, real-time factor, queue, slots, batches, guards, memory, jobs."""
     own, others = await asyncio.gather(own_metrics(speaker), siblings.ask("metrics"))
-    content = of_workers({siblings.number: own, **others}) if siblings.count > 1 else own
+    content = own if siblings.is_alone else of_workers({siblings.name: own, **others})
     # Jobs are of all workers, and of other servers that share them: told once, of whoever is asked.
     content += told(JobsCollector(await job_counts()))
     # As a header: to a media type the framework adds the character set once more.
@@ -139,10 +139,10 @@ async def own_metrics(speaker: Speaker) -> bytes:
     )
 
 
-def of_workers(texts: Mapping[int, bytes | None]) -> bytes:
+def of_workers(texts: Mapping[Name, bytes | None]) -> bytes:
     """The metrics of several workers as one text, a label `worker` in each sample; None: one that does not answer."""
     families: dict[str, list[str]] = {}
-    for number, text in sorted(texts.items()):
+    for name, text in sorted(texts.items(), key=str):
         family: list[str] = []
         for line in (text or b"").decode().splitlines():
             if line.startswith("# HELP "):
@@ -152,15 +152,15 @@ def of_workers(texts: Mapping[int, bytes | None]) -> bytes:
                 if line not in family:
                     family.append(line)
             elif line:
-                family.append(_labelled(line, number))
+                family.append(_labelled(line, name))
     up = GaugeMetricFamily("more_worker_up", "Whether a worker answers", labels=["worker"])
-    for number, text in sorted(texts.items()):
-        up.add_metric([str(number)], text is not None)
+    for name, text in sorted(texts.items(), key=str):
+        up.add_metric([str(name)], text is not None)
     lines = [line for family in families.values() for line in family]
     return "".join(f"{line}\n" for line in lines).encode() + told(Given(up))
 
 
-def _labelled(sample: str, worker: int) -> str:
+def _labelled(sample: str, worker: Name) -> str:
     """`name 1` or `name{label="…"} 1` with one label more; a name has neither spaces nor braces."""
     named, brace, labels = sample.partition("{")
     if brace and " " not in named:

@@ -15,9 +15,8 @@ from more_server.errors import MoreError
 from more_server.graceful import settle
 from more_server.settings import COMMAND_LINE, Loaded, read
 from more_server.siblings import Question
-from more_server.web import wire
-from more_server.web.health import condition, own_health
-from more_server.web.metrics import own_metrics
+from more_server.web.health import condition
+from more_server.web.own import own
 from more_server.workers.devices import engine_of, share, sockets, usable_cores
 from more_server.workers.door import Door
 from more_server.workers.link import Link
@@ -114,12 +113,7 @@ class Worker:
             self._following = asyncio.create_task(work)
 
     async def _told(self, question: Question) -> bytes:
-        speaker = self._application.speaker
-        match question:
-            case "metrics":
-                return await own_metrics(speaker)
-            case "health":
-                return wire.encode(await own_health(speaker))
+        return await own(self._application.speaker, question)
 
     # -- reports
 

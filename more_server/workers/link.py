@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from more_server.logs import LogLine
-from more_server.siblings import Question, Siblings
+from more_server.siblings import Name, Question, Siblings
 from more_server.workers.messages import (
     LINE_BYTES,
     Answer,
@@ -34,7 +34,8 @@ class Link(Siblings):
     """Messages to the parent, and what it asks for. Before `open`, and once the parent is gone, nothing is sent."""
 
     def __init__(self, number: int, count: int) -> None:
-        self.number, self.count = number, count
+        self.name, self.is_first, self.is_alone = number, number == 0, False
+        self._others = [other for other in range(count) if other != number]
         self._ids = itertools.count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -72,11 +73,10 @@ class Link(Siblings):
 
     # -- Siblings
 
-    async def ask(self, question: Question) -> Mapping[int, bytes | None]:
+    async def ask(self, question: Question) -> Mapping[Name, bytes | None]:
         found: Answers | None = await self._asked(lambda number: Asked(number, question))
         contents = {} if found is None else found.contents
-        others = [number for number in range(self.count) if number != self.number]
-        return {number: None if (told := contents.get(number)) is None else told.encode() for number in others}
+        return {number: None if (told := contents.get(number)) is None else told.encode() for number in self._others}
 
     async def log_lines(self, limit: int, after: int) -> tuple[Sequence[LogLine], int] | None:
         found: LogLines | None = await self._asked(lambda number: LogAsked(number, limit, after))

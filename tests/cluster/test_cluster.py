@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import time
@@ -97,7 +98,7 @@ def test_audio_comes_as_it_is_made(cluster: Cluster):
         pieces = answer.iter_raw()
         next(pieces)
         metrics = [httpx.get(f"{BASE_URL}/metrics").text for _ in range(6)]  # of either replica
-        assert any("\nxtts_speaking 1.0\n" in one for one in metrics), metrics[0]
+        assert any(re.search(r'\nxtts_speaking\{worker="\w+"\} 1\.0\n', one) for one in metrics), metrics[0]
         assert sum(map(len, pieces)) > 0
 
 
@@ -163,6 +164,14 @@ def test_a_plugin_of_one_node_is_set_on_the_other(cluster: Cluster):
     began = time.monotonic()
     cluster.until(seen_by_both)
     cluster.seconds["a setting through the other node"] = time.monotonic() - began
+
+
+def test_whoever_is_asked_tells_of_all_replicas(cluster: Cluster):
+    names = set(cluster.replicas())
+    cluster.until(lambda: {row["worker"] for row in httpx.get(f"{BASE_URL}/health/detail").json()["workers"]} == names)
+    told = httpx.get(f"{BASE_URL}/metrics").text
+    assert set(re.findall(r'more_worker_up\{worker="(\w+)"\} 1\.0', told)) == names
+    assert set(re.findall(r'xtts_ready\{worker="(\w+)"\} 1\.0', told)) == names
 
 
 def test_a_job_survives_its_worker(cluster: Cluster):

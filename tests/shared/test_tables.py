@@ -7,6 +7,7 @@ import pytest
 from more_server.audit import COMMAND_LINE, UNREADABLE, AuditLog, FileLines, Lines
 from more_server.errors import ConsentNotFound, StorageError
 from more_server.settings import Settings
+from more_server.shared.board import Board
 from more_server.shared.database import prepare, transaction
 from more_server.shared.lines import TableLines
 from more_server.voicebank.consents import Consent, Consents, FolderShelf, new_consent
@@ -87,6 +88,24 @@ def test_a_change_is_on_record_for_all(tmp_path: Path, address: str):
 
 
 # -- of the database alone
+
+
+def test_servers_hear_of_each_other_for_a_while(database: str, monkeypatch: pytest.MonkeyPatch):
+    prepare(database)
+    board = Board(database)
+    board.post("one", {"metrics": b"1", "health": b"{}"})
+    board.post("other", {"metrics": b"2", "health": b"{}"})
+    board.post("one", {"metrics": b"3", "health": b"{}"})
+    assert board.of_others("other", "metrics") == {"one": b"3"}
+    assert board.of_others("third", "metrics") == {"one": b"3", "other": b"2"}
+    board.leave("one")
+    assert board.of_others("third", "health") == {"other": b"{}"}
+    monkeypatch.setattr("more_server.shared.board.FRESH_SECONDS", 0)
+    assert board.of_others("third", "health") == {}
+    monkeypatch.setattr("more_server.shared.board.KEPT_SECONDS", 0)
+    board.post("fourth", {})
+    with transaction(database) as connection:
+        assert connection.execute("SELECT count(*) FROM more_board").fetchone() == (0,)
 
 
 def test_nothing_is_changed_without_a_record(tmp_path: Path, database: str):
