@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from rich.text import Text
 
-from more_server.cli.output import console, registry, settings, voices
+from more_server.cli.output import console, quiet, registry, settings, voices
 from more_server.settings import Settings
 
 
@@ -44,6 +44,10 @@ def _findings(loaded: Settings) -> Iterator[Finding]:
     yield _device(loaded)
     yield _kernel()
     yield _data(loaded)
+    if loaded.database:
+        yield (database := _database(loaded))
+        if database.mend:  # what it knows of models, plugins and voices is not known
+            return
     yield _jobs(loaded)
     yield from _model(loaded)
     yield from _plugins(loaded)
@@ -91,6 +95,19 @@ def _data(loaded: Settings) -> Finding:
     if not os.access(existing, os.W_OK):
         return Finding("data", f"{folder} cannot be written", "set MORE_DATA_DIR to a folder that you own")
     return Finding("data", str(folder))
+
+
+def _database(loaded: Settings) -> Finding:
+    from more_server.errors import MoreError
+    from more_server.registry.settings import without_password
+    from more_server.shared.copies import take_up
+
+    quiet(loaded)
+    try:
+        take_up(loaded)
+    except MoreError as error:
+        return Finding("database", error.message, "see that it runs, and that `database` names it")
+    return Finding("database", f"{without_password(loaded.database)}; shared folder {loaded.jobs_dir.parent}")
 
 
 def _jobs(loaded: Settings) -> Finding:
