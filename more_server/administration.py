@@ -1,7 +1,9 @@
 """What an administrator changes while the server runs: on record, kept on disk, and taken up by the next request."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +11,7 @@ from typing import Any, TypeVar
 import structlog
 
 from more_server.audit import Actor, AuditLog
-from more_server.errors import BadInput, ModelError, MoreError, SettingsError, Unavailable
+from more_server.errors import BadInput, ModelError, MoreError, SettingsError, StorageError, Unavailable
 from more_server.following import FOLLOW_SECONDS, Followed, signature
 from more_server.models import choice_path, fetch_chosen, serving_model
 from more_server.registry import Row, Snapshot
@@ -20,6 +22,8 @@ from more_server.speak import Speaker
 from more_server.speech import Profile
 from more_server.threads import in_threads
 
+LONGEST_PAUSE = 60.0
+"""Seconds between two tries to fetch a model, at most."""
 Result = TypeVar("Result")
 
 log = structlog.get_logger("more_server.administration")
@@ -62,6 +66,8 @@ class Administration:
         self._changing = asyncio.Lock()
         self._preparing: asyncio.Task[None] | None = None
         self._modelling: asyncio.Task[None] | None = None
+        self._pause, self._again = FOLLOW_SECONDS, 0.0
+        """Seconds between two tries to fetch a model, and when the next one is due, on time.monotonic()."""
 
     # -- plugins
 
@@ -175,12 +181,13 @@ class Administration:
         while not self.speaker.draining:
             try:
                 changed = await asyncio.to_thread(self._files.changed)
-            except OSError as error:
+            except Exception as error:  # whatever it is, the next change is to be seen
                 if told != (told := repr(error)):
                     log.exception("whether others have changed something cannot be told")
             else:
-                if changed := changed | self._waiting:
-                    await self._take_up(changed)
+                waiting = self._waiting - changed
+                if changed | waiting:
+                    await self._take_up(changed | waiting, waiting)
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def close(self) -> None:
@@ -196,16 +203,17 @@ class Administration:
         while True:
             try:
                 await asyncio.to_thread(self.copies.renew)
-            except MoreError as error:
-                if told != (told := error.message):
-                    log.warning("what is decided on other machines is not known", reason=told)
+            except Exception as error:  # whatever it is, the next key that is revoked is to be known
+                known = isinstance(error, MoreError)
+                if told != (told := str(error) or repr(error)):
+                    log.warning("what is decided on other machines is not known", reason=told, exc_info=not known)
             else:
                 if told:
                     log.info("what is decided on other machines is known again")
                 told = ""
             await asyncio.sleep(FOLLOW_SECONDS)
 
-    async def _take_up(self, changed: set[Path]) -> None:
+    async def _take_up(self, changed: set[Path], waiting: set[Path]) -> None:
         async with self._changing:
             if self._choices_file in changed:
                 await self._taking(self._choices_file, self._take_up_choices())
@@ -214,7 +222,10 @@ class Administration:
         if self._model_file in changed:
             # Minutes where it is fetched or large: plugins and profiles are followed meanwhile.
             self._waiting.add(self._model_file)
-            if self._modelling is None or self._modelling.done():
+            if self._model_file not in waiting:
+                self._pause, self._again = FOLLOW_SECONDS, 0.0
+            due = time.monotonic() >= self._again
+            if due and (self._modelling is None or self._modelling.done()):
                 self._modelling = asyncio.create_task(self._taking(self._model_file, self._take_up_model()))
 
     async def _taking(self, path: Path, work: Coroutine[Any, Any, None]) -> None:
@@ -251,8 +262,11 @@ class Administration:
     async def _take_up_model(self) -> None:
         try:
             await asyncio.to_thread(fetch_chosen, self.speaker.settings, self.speaker.check_staying)
-        except ModelError as error:  # a network that fails, a licence that nobody has accepted yet
-            raise Unavailable(error.message, retry_after=FOLLOW_SECONDS) from error
+        except (ModelError, StorageError) as error:  # a network that fails, a licence that nobody has accepted yet
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._again = time.monotonic() + self._pause
+            raise Unavailable(error.message, retry_after=self._pause) from error
+        self._pause = FOLLOW_SECONDS
         name = (await asyncio.to_thread(serving_model, self.speaker.settings)).name
         if name != self.speaker.fleet.serving.id:
             await self._switch_as_decided(name, keep=False)
@@ -282,10 +296,14 @@ class Administration:
         self, actor: Actor, action: str, target: str, changes: Mapping[str, Any], work: Callable[[], Result]
     ) -> Result:
         async with self._changing:
+            await asyncio.to_thread(self.copies.renew)
+            with suppress(MoreError):  # the log has it: what others have made of profiles does not fit here
+                await self._take_up_profiles()
             return await asyncio.to_thread(self._recorded, actor, action, target, changes, work)
 
     def _recorded(
         self, actor: Actor, action: str, target: str, changes: Mapping[str, Any], work: Callable[[], Result]
     ) -> Result:
+        self.copies.renew()  # so that it is worked out from what is decided everywhere
         with self._audit.change(actor, action, target, changes):
             return work()

@@ -16,6 +16,7 @@ from litestar.types import Receive, Scope, Send
 
 from more_server.administration import Administration
 from more_server.audit import COMMAND_LINE, AuditLog
+from more_server.decisions import set_damaged_aside, take_up_decisions
 from more_server.engine.engine import LOADING_RETRY_SECONDS
 from more_server.errors import ModelLoading, MoreError, NotAuthenticated, PluginFailure
 from more_server.files import sweep, sweep_all
@@ -29,13 +30,11 @@ from more_server.lessons.dataset_kind import DatasetKind
 from more_server.lessons.train_kind import TrainKind
 from more_server.lessons.uploads import keep_swept
 from more_server.logs import RecentLines
-from more_server.models import fetch_chosen, set_damaged_choice_aside
+from more_server.models import fetch_chosen
 from more_server.narration.kind import SpeechKind
-from more_server.profiles import set_damaged_profiles_aside
-from more_server.registry import Registry, Snapshot, set_damaged_choices_aside
+from more_server.registry import Registry, Snapshot
 from more_server.services import Services
 from more_server.settings import Loaded, Settings
-from more_server.shared.copies import take_up
 from more_server.siblings import Siblings
 from more_server.speak import Speaker
 from more_server.voicebank.consents_table import move_consents
@@ -123,9 +122,10 @@ def create_speaker(settings: Settings) -> Speaker:
     Where a database is shared, what is in it is here then, the model that serves included. Raises ModelError,
     ModelNotFound, SettingsError and StorageError.
     """
-    take_up(settings)
-    move_consents(settings)
-    for set_damaged_aside in (set_damaged_choices_aside, set_damaged_profiles_aside, set_damaged_choice_aside):
+    if settings.database:
+        take_up_decisions(settings)
+        move_consents(settings)
+    else:
         set_damaged_aside(settings)
     fetch_chosen(settings)
     registry = Registry(settings)

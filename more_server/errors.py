@@ -36,6 +36,8 @@ MoreError                       500 server_error
 ├── PluginFailure               500 plugin_error          a plugin failed, which the text names
 ├── BrokenVoice                 500 broken_voice          a voice's reference cannot be used
 ├── StorageError                500 storage_error         a file cannot be read or written
+│   ├── InUse                   503 in_use                somebody else writes the same, with retry_after
+│   ├── DatabaseAway            503 database_away         with retry_after
 │   └── DiskFull                507 disk_full
 ├── SettingsError               stops the start
 └── ModelError                  stops the start, or an import or a download
@@ -301,6 +303,20 @@ class StorageError(MoreError):
     """A file or folder of ours cannot be read or written."""
 
     code = "storage_error"
+
+
+class InUse(StorageError):
+    """Somebody else writes the same, and has done so for longer than is waited."""
+
+    status = 503
+    code = "in_use"
+
+
+class DatabaseAway(StorageError):
+    """What servers share cannot be changed, nor read where that is not copied."""
+
+    status = 503
+    code = "database_away"
 
 
 class DiskFull(StorageError):

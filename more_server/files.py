@@ -16,7 +16,7 @@ from typing import IO
 import msgspec
 import structlog
 
-from more_server.errors import MoreError, StorageError
+from more_server.errors import InUse, MoreError, StorageError
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 """What a disk says that takes no more of a file."""
@@ -158,8 +158,9 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
 def _lock(file: IO[bytes], folder: Path, last: float) -> None:
     while not try_lock(file):
         if time.monotonic() >= last:
-            raise StorageError(
-                f"another process is writing {folder} at the moment; wait for it, or end it, and try again"
+            raise InUse(
+                f"another process is writing {folder} at the moment; wait for it, or end it, and try again",
+                retry_after=1.0,
             )
         time.sleep(LOCK_STEP_SECONDS)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from more_server.errors import BadInput, SettingsError, allowed, shown
+from more_server.errors import BadInput, Conflict, SettingsError, allowed, shown
 from more_server.files import set_aside_damaged
 from more_server.registry import Snapshot
 from more_server.settings import Settings
@@ -91,9 +91,7 @@ class ProfileBook:
     def delete(self, name: str, snapshot: Snapshot) -> None:
         """Forget a made profile. Raises BadInput while another one is made of it."""
         self._own(name, snapshot)
-        if users := [other for other, made in self.made.items() if made.base == name]:
-            raise BadInput(f"{name} is the base of {allowed(users)}; delete those first", param="name")
-        self._write(lambda made: {other: one for other, one in made.items() if other != name})
+        self._write(name, None)
 
     def _own(self, name: str, snapshot: Snapshot) -> Made:
         if name in self.made:
@@ -111,7 +109,7 @@ class ProfileBook:
                 param="base",
             )
         profile = snapshot.check(self.find(made.base, snapshot).derived(name, made.changes))
-        self._write(lambda others: others | {name: made})
+        self._write(name, made)
         return profile
 
     def _read(self) -> dict[str, Made]:
@@ -122,9 +120,16 @@ class ProfileBook:
         except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
             raise SettingsError(f"{self.path} cannot be used: {error}; mend it, or move it away") from error
 
-    def _write(self, change: Callable[[dict[str, Made]], dict[str, Made]]) -> None:
+    def _write(self, name: str, made: Made | None) -> None:
         with self._file.changing() as keep:
-            changed = change(self._read())  # another server may have written meanwhile
+            known = self._read()
+            # What this is worked out from another server may have changed meanwhile.
+            for one in (name, made.base if made else name):
+                if known.get(one) != self.made.get(one):
+                    raise Conflict(f"another server has just changed the profile {one}; look at it, and try again")
+            changed = {other: one for other, one in known.items() if other != name} | ({name: made} if made else {})
+            if users := [other for other, one in changed.items() if made is None and one.base == name]:
+                raise BadInput(f"{name} is the base of {allowed(users)}; delete those first", param="name")
             keep(msgspec.json.format(msgspec.json.encode(changed), indent=2))
         self.made = changed
 

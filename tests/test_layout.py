@@ -39,7 +39,7 @@ LAYERS = (
     ("shared",),
     ("registry", "xtts", "keys", "audit", "report", "siblings"),
     ("engine", "models", "voices", "profiles", "chain", "talk", "languages"),
-    ("fleet",),
+    ("fleet", "decisions"),
     ("voiceprints",),
     ("speak", "services", "jobs", "voicebank"),
     ("narration", "lessons"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from more_server.cli.output import settings
+from more_server.cli.output import decided, settings
 from more_server.errors import BadInput, SettingsError
 from more_server.settings import Settings, bundled_dir
 from more_server.tables import EngineSettings
@@ -88,7 +88,7 @@ def _options(
     model: str | None, random: str, counts: list[int], precision: str | None, device: str | None
 ) -> dict[str, Any]:
     """What is measured, and with what engine. Raises ModelNotFound, ModelError or SettingsError."""
-    loaded = settings()
+    loaded = settings() if random else decided()
     return {
         "folder": "" if random else str(_folder(loaded, model)),
         "random": random,

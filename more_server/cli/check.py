@@ -98,13 +98,13 @@ def _data(loaded: Settings) -> Finding:
 
 
 def _database(loaded: Settings) -> Finding:
+    from more_server.decisions import take_up_decisions
     from more_server.errors import MoreError
     from more_server.registry.settings import without_password
-    from more_server.shared.copies import take_up
 
     quiet(loaded)
     try:
-        take_up(loaded)
+        take_up_decisions(loaded)
     except MoreError as error:
         return Finding("database", error.message, "see that it runs, and that `database` names it")
     return Finding("database", f"{without_password(loaded.database)}; shared folder {loaded.jobs_dir.parent}")

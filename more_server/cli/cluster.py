@@ -85,15 +85,15 @@ def up(
         Seconds at the end for replicas to come up elsewhere and for streams here to end.
     """
     from more_server.cluster import node as nodes
+    from more_server.decisions import take_up_decisions
     from more_server.models import fetch_chosen
-    from more_server.shared.copies import take_up
 
     loaded = _prepared()
     given = {"host": host, "join": join, "port": port, "dashboard_port": dashboard_port}
     given |= {"cpus": cpus, "gpus": gpus, "temp_dir": temp_dir, "drain_seconds": drain}
     node = _fitting(given, nodes.Node)
     # Before it belongs to the cluster: a replica that waits for gigabytes would hold up a deployment.
-    take_up(loaded)
+    take_up_decisions(loaded)
     fetch_chosen(loaded)
 
     def told() -> None:

@@ -26,22 +26,22 @@ def decided() -> Settings:
 
     Raises SettingsError, StorageError.
     """
-    from more_server.shared.copies import take_up
+    from more_server.decisions import take_up_decisions
 
     loaded = load()
     if loaded.database:
         quiet(loaded)
-        take_up(loaded)
+        take_up_decisions(loaded)
     return loaded
 
 
 def registry(loaded: Settings) -> "Registry":
     """The plugins, opened, as was decided while servers ran. Raises SettingsError, StorageError."""
+    from more_server.decisions import take_up_decisions
     from more_server.registry import Registry
-    from more_server.shared.copies import take_up
 
     quiet(loaded)
-    take_up(loaded)
+    take_up_decisions(loaded)
     made = Registry(loaded)
     made.open(None)
     return made

@@ -32,8 +32,8 @@ def serve(*, host: str | None = None, port: int | None = None, workers: int | No
     import msgspec
 
     from more_server import logs
+    from more_server.decisions import take_up_decisions
     from more_server.keys import check_reach
-    from more_server.shared.copies import take_up
 
     said = {"host": host, "port": port, "workers": workers}
     changes = {name: value for name, value in said.items() if value is not None}
@@ -49,7 +49,7 @@ def serve(*, host: str | None = None, port: int | None = None, workers: int | No
     loaded = now.settings
     lines = logs.RecentLines()
     logs.configure(loaded.log_level, loaded.log_format, lines)
-    take_up(loaded)
+    take_up_decisions(loaded)
     check_reach(loaded)
     listening = _bind(loaded)
     try:

@@ -13,13 +13,14 @@ from litestar.types import Message, Receive, Scope, Send
 
 from more_server import logs
 from more_server.app import App, create_app, kinds_of_jobs
+from more_server.decisions import take_up_decisions
 from more_server.engine.watch import HUNG, HUNG_RETRY_SECONDS
 from more_server.errors import MoreError, StorageError, Unavailable
 from more_server.keys import check_reach
 from more_server.settings import Loaded, Settings, read
 from more_server.shared.board import Board
-from more_server.shared.copies import take_up
 from more_server.siblings import QUESTIONS, Name, Question, Siblings
+from more_server.threads import to_its_end
 from more_server.web.bounds import Bodies
 from more_server.web.health import condition
 from more_server.web.own import own
@@ -31,6 +32,8 @@ STALE_SECONDS = 2.0
 """From being told to leave to refusing what is new: what proxies have sent meanwhile is still spoken."""
 SERVICE_RESTART, TOO_BIG = 1012, 1009
 """WebSocket's codes for a server that goes away and may be come back to, and for a message that is too large."""
+ASK_SECONDS = 2.0
+"""For the database, of which whoever scrapes metrics waits for ten."""
 TELL_SECONDS = 5.0
 """Between two reports to the other replicas; Prometheus asks every 15 s by itself."""
 NAME = b"x-replica"
@@ -56,9 +59,10 @@ class OneOfMany(Siblings):
         if self.is_alone:
             return {}
         try:
-            found = await asyncio.to_thread(self._board.of_others, str(self.name), question)
-        except StorageError as error:
-            log.warning("other replicas are not heard of", reason=error.message)
+            async with asyncio.timeout(ASK_SECONDS):
+                found = await asyncio.to_thread(self._board.of_others, str(self.name), question)
+        except (StorageError, TimeoutError) as error:
+            log.warning("other replicas are not heard of", reason=str(error) or f"no answer in {ASK_SECONDS:g} s")
             return {}
         return {name: content for name, content in found.items()}  # noqa: C416 - of a wider type
 
@@ -66,12 +70,13 @@ class OneOfMany(Siblings):
         """Tell the others of this replica again and again, until this is cancelled; without a database, nothing."""
         told = ""
         while not self.is_alone:
-            answers: dict[str, bytes] = {question: await answer(question) for question in QUESTIONS}
             try:
-                await asyncio.to_thread(self._board.post, str(self.name), answers)
-            except StorageError as error:
-                if told != (told := error.message):
-                    log.warning("other replicas do not hear of this one", reason=told)
+                answers: dict[str, bytes] = {question: await answer(question) for question in QUESTIONS}
+                await to_its_end(self._board.post, str(self.name), answers)
+            except Exception as error:  # whatever it is, they shall hear of it again
+                known = isinstance(error, MoreError)
+                if told != (told := str(error) or repr(error)):
+                    log.warning("other replicas do not hear of this one", reason=told, exc_info=not known)
             else:
                 told = ""
             await asyncio.sleep(TELL_SECONDS)
@@ -79,8 +84,9 @@ class OneOfMany(Siblings):
     async def leave(self) -> None:
         """Be told of no more."""
         if not self.is_alone:
-            with suppress(StorageError):  # what is old is not told either
-                await asyncio.to_thread(self._board.leave, str(self.name))
+            with suppress(StorageError, TimeoutError):  # what is old is not told either
+                async with asyncio.timeout(ASK_SECONDS):
+                    await asyncio.to_thread(self._board.leave, str(self.name))
 
 
 class Replica:
@@ -100,7 +106,7 @@ class Replica:
         settings = reread().settings
         lines = logs.RecentLines()
         logs.configure(settings.log_level, settings.log_format, lines)
-        take_up(settings)
+        take_up_decisions(settings)
         check_reach(settings)
         self._name = name.encode()
         self._is_leaving = is_leaving
@@ -165,6 +171,8 @@ class Replica:
             elif message["type"] == "lifespan.shutdown.complete":
                 for task in self._tasks:
                     task.cancel()
+                if self._tasks:
+                    await asyncio.wait(self._tasks)
                 await self._others.leave()
             await send(message)
 

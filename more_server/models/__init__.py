@@ -16,6 +16,7 @@ from more_server.models.catalogue import (
 )
 from more_server.models.fetch import fetch_chosen
 from more_server.models.incoming import XTTS2_LICENCE, import_folder
+from more_server.models.licences import set_damaged_licences_aside
 from more_server.models.manifest import Manifest, ManifestFile, ManifestModel, read_manifest, read_manifests
 from more_server.models.pull import PulledFile, PullResult, pull
 
@@ -42,5 +43,6 @@ __all__ = (
     "remove",
     "serving_model",
     "set_damaged_choice_aside",
+    "set_damaged_licences_aside",
     "use",
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from more_server.errors import ModelError, ModelNotFound, StorageError, allowed
+from more_server.errors import ModelError, ModelNotFound, allowed
 from more_server.files import locked, remove_folder, set_aside_damaged
 from more_server.models.ids import check_id
 from more_server.settings import Settings, bundled_dir
@@ -117,7 +117,7 @@ def check_model(folder: Path) -> XttsConfig:
 def use(settings: Settings, model: str) -> ModelInfo:
     """Make a model the one that serves, in servers that run once they have loaded it; kept across restarts.
 
-    Raises ModelNotFound, or ModelError where it is broken or `settings.model` names another one.
+    Raises ModelNotFound, StorageError, or ModelError where it is broken or `settings.model` names another one.
     """
     if settings.model not in (AUTO, model):
         raise ModelError(
@@ -125,11 +125,8 @@ def use(settings: Settings, model: str) -> ModelInfo:
         )
     folder = find_model(settings, model)
     check_model(folder)
-    try:
-        with KeptFile(settings, CHOICE).changing() as keep:
-            keep(f"{model}\n".encode())
-    except StorageError as error:
-        raise ModelError(error.message) from error
+    with KeptFile(settings, CHOICE).changing() as keep:
+        keep(f"{model}\n".encode())
     return _describe(folder, settings, serving=True)
 
 

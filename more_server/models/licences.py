@@ -5,6 +5,7 @@ import time
 import msgspec
 
 from more_server.errors import ModelError
+from more_server.files import set_aside_damaged
 from more_server.models.manifest import ManifestModel
 from more_server.settings import Settings
 from more_server.shared.kept import KeptFile
@@ -19,6 +20,11 @@ class Accepted(msgspec.Struct, frozen=True):
     """As the manifest had it."""
     at: int
     """Unix seconds."""
+
+
+def set_damaged_licences_aside(settings: Settings) -> None:
+    """At the start of a server; they are to be accepted anew then. Raises StorageError."""
+    set_aside_damaged(settings.data_dir / FILE, _decoded)
 
 
 def accept(settings: Settings, model: str, entry: ManifestModel) -> None:
@@ -41,6 +47,10 @@ def _covers(accepted: Accepted | None, entry: ManifestModel) -> bool:
 def _known(file: KeptFile) -> dict[str, Accepted]:
     content = file.read()
     try:
-        return {} if content is None else msgspec.json.decode(content, type=dict[str, Accepted])
+        return {} if content is None else _decoded(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"{file.path} is damaged: {error}; move it away, and accept licences anew") from error
+
+
+def _decoded(content: bytes) -> dict[str, Accepted]:
+    return msgspec.json.decode(content, type=dict[str, Accepted])

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from more_server.errors import SettingsError
+from more_server.errors import Conflict, SettingsError
 from more_server.files import set_aside_damaged
 from more_server.settings import Settings
 from more_server.shared.kept import KeptFile
@@ -42,11 +42,16 @@ class Choices:
         except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
             raise SettingsError(f"{self.path} cannot be used: {error}; mend it, or move it away") from error
 
-    def write(self, name: str, choice: Choice) -> None:
-        """Keep the choice for one plugin. Raises StorageError."""
+    def write(self, name: str, choice: Choice, before: Choice) -> None:
+        """Keep the choice for one plugin, which was worked out from the one before.
+
+        Raises Conflict where another server has changed it meanwhile, StorageError.
+        """
         with self._file.changing() as keep:
-            choices = self.read() | {name: choice}
-            keep(msgspec.json.format(msgspec.json.encode(choices), indent=2))
+            choices = self.read()
+            if choices.get(name, Choice()) != before:
+                raise Conflict(f"another server has just changed the plugin {name}; look at it, and try again")
+            keep(msgspec.json.format(msgspec.json.encode(choices | {name: choice}), indent=2))
 
 
 def _decoded(content: bytes) -> dict[str, Choice]:

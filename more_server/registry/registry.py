@@ -189,14 +189,14 @@ class Registry:
             fresh = Plugin(plugin.found, self._settings.plugin_seconds)
             fresh.load()
             fresh.settings = fresh.configure(_values(self._settings.plugins.get(name, {}), choice))
-            self._replace(fresh, msgspec.structs.replace(choice, enabled=True))
+            self._replace(fresh, msgspec.structs.replace(choice, enabled=True), choice)
 
     def disable(self, name: str) -> None:
         """Keep it from new requests; those that run keep what they began with."""
         with self._changing:
             plugin, choice = self._get(name), self._choices.read().get(name, Choice())
             fresh = Plugin(plugin.found, plugin.seconds, plugin.module, False, plugin.settings, hooks=plugin.hooks)
-            self._replace(fresh, msgspec.structs.replace(choice, enabled=False))
+            self._replace(fresh, msgspec.structs.replace(choice, enabled=False), choice)
 
     def configure(self, name: str, changes: dict[str, Any]) -> None:
         """Change settings; null takes a change back. Raises BadInput naming the field; then all stays as it was."""
@@ -208,7 +208,7 @@ class Registry:
             given = self._settings.plugins.get(name, {})
             fresh = Plugin(plugin.found, plugin.seconds, plugin.module, plugin.enabled, hooks=plugin.hooks)
             fresh.settings = fresh.configure(_values(given, Choice(settings=chosen)))
-            self._replace(fresh, msgspec.structs.replace(choice, settings=chosen))
+            self._replace(fresh, msgspec.structs.replace(choice, settings=chosen), choice)
 
     def take_up(self, *, again: bool) -> dict[str, str]:
         """Follow what another server has decided: the plugins that are different now, and what kept each from it.
@@ -226,7 +226,7 @@ class Registry:
                     continue
                 self._taken[name] = choice
                 try:
-                    self._replace(self._chosen(plugin, choice), choice, decided=False)
+                    self._replace(self._chosen(plugin, choice), choice)
                 except MoreError as error:
                     told[name] = error.message
                 else:
@@ -268,16 +268,19 @@ class Registry:
                 plugin.offers = None
                 self.snapshot = merge(self._plugins, self._settings.voice_store, strict=False)
 
-    def _replace(self, plugin: Plugin, choice: Choice, *, decided: bool = True) -> None:
-        """Put a plugin in the place of itself: asked, merged, kept on disk where it was decided here, then seen."""
+    def _replace(self, plugin: Plugin, choice: Choice, before: Choice | None = None) -> None:
+        """Put a plugin in the place of itself: asked, merged, kept on disk where it is decided here, then seen.
+
+        before: the choice that this one was worked out from; None: it was decided elsewhere.
+        """
         known = self._manager.unregister(name=plugin.name) if self._manager.has_plugin(plugin.name) else None
         try:
             if plugin.enabled:
                 register(self._manager, plugin)
                 plugin.offers = plugin.ask(self._manager, self._context(plugin))
             self.check(merge(self._plugins | {plugin.name: plugin}, self._settings.voice_store))
-            if decided:
-                self._choices.write(plugin.name, choice)
+            if before is not None:
+                self._choices.write(plugin.name, choice, before)
         except BaseException as error:
             if self._manager.has_plugin(plugin.name):
                 self._manager.unregister(name=plugin.name)

@@ -7,6 +7,7 @@ were the thing itself, and goes on to be while the database is away.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from more_server.errors import StorageError
@@ -27,10 +28,12 @@ PRIVATE = {
     "models/serving": False,
 }
 """All of them, by their place in data_dir, and whether a file is for its owner alone."""
+IDENTITY = "database"
+"""Row with the name that a database gave itself; the file of this name in admin/ says whose copies lie there."""
 
 Keep = Callable[[bytes], None]
-Seen = tuple[int | None, tuple[int, int, int] | None]
-"""Version of a row, None where there is none, and stamp of the file."""
+Seen = tuple[str | None, tuple[int, int, int] | None]
+"""Sum of a row, None where there is nothing, and stamp of the file."""
 
 
 class KeptFile:
@@ -42,35 +45,38 @@ class KeptFile:
         self.path = settings.data_dir / name
         self._is_private = PRIVATE[name]
         self._address = settings.database
+        self._mark = mark_of(settings)
 
     @contextmanager
     def changing(self) -> Iterator[Keep]:
-        """Hold the right to change it; within the block it is as it is everywhere. What is yielded replaces it.
+        """Hold the right to change it; within the block it is as it is everywhere. What is yielded replaces it, once.
 
-        Raises StorageError; then it is as it was.
+        Raises StorageError; then it is as it was, unless the text says that only this machine's copy is.
         """
         with locked(self.path, seconds=LOCK_SECONDS):
             if not self._address:
+                self._check_alone()
                 yield self._put
                 return
             with transaction(self._address) as connection:
-                before = hold(connection, self.name)
-                self.follow(before)
-                try:
-                    yield partial(self._keep, connection)
-                    connection.commit()
-                except BaseException:
-                    self.follow(before)
-                    raise
+                check_identity(connection, self._mark)
+                self.follow(hold(connection, self.name))
+                yield partial(self._keep, connection)
 
     def renew(self, connection: "psycopg.Connection[Any]") -> Seen:
         """Have the file as the database has it, and what that was. Raises StorageError and psycopg's own errors."""
-        # Under the lock: a writer on this machine that has changed both is not undone by what was read before.
-        with locked(self.path, seconds=LOCK_SECONDS):
-            found = connection.execute("SELECT version, content FROM more_files WHERE name = %s", [self.name])
-            version, content = found.fetchone() or (None, None)
-            self.follow(content)
-            return version, signature(self.path)
+        seen, content = self._row(connection)
+        if self.read() != content:
+            # Once more under the lock: what a writer on this machine has changed since then is not undone.
+            with locked(self.path, seconds=LOCK_SECONDS):
+                seen, content = self._row(connection)
+                self.follow(content)
+        return seen, signature(self.path)
+
+    def _row(self, connection: "psycopg.Connection[Any]") -> tuple[str | None, bytes | None]:
+        """Sum and content."""
+        asked = "SELECT md5(content), content FROM more_files WHERE name = %s"
+        return connection.execute(asked, [self.name]).fetchone() or (None, None)
 
     def follow(self, content: bytes | None) -> None:
         """Write the file where it differs; None: there is to be none. Only the holder of its lock may call this.
@@ -101,12 +107,51 @@ class KeptFile:
 
     def _keep(self, connection: "psycopg.Connection[Any]", content: bytes) -> None:
         store(connection, self.name, content)
-        self._put(content)
+        connection.commit()
+        # Afterwards, so that nobody acts by what is not decided; who cannot write it here takes it up when he can.
+        try:
+            self._put(content)
+        except StorageError as error:
+            raise StorageError(
+                f"it is decided, and this machine knows of it once its copy can be written: {error.message}"
+            ) from error
+
+    def _check_alone(self) -> None:
+        if self._mark.exists():
+            raise StorageError(
+                f"{self.path} is a copy of what is in a database: set `database`, or what is decided here is undone. "
+                f"To go on without that database on this machine, delete {self._mark}"
+            )
+
+
+def mark_of(settings: Settings) -> Path:
+    """The file that says whose copies lie in a data directory; without it, they are this machine's own."""
+    return settings.admin_dir / IDENTITY
+
+
+def check_identity(connection: "psycopg.Connection[Any]", mark: Path) -> None:
+    """Raises StorageError where the copies are of another database, such as one that was emptied since the start."""
+    found = connection.execute("SELECT content FROM more_files WHERE name = %s", [IDENTITY]).fetchone()
+    if not is_known(None if found is None else found[0], mark):
+        raise StorageError(
+            "the database is not the one whose copies are here, or has lost what was in it: start this server anew, "
+            "with what this machine knows for a beginning"
+        )
+
+
+def is_known(identity: bytes | None, mark: Path) -> bool:
+    """Whether a machine's copies are of the database with this name. Raises StorageError."""
+    try:
+        return identity is not None and mark.read_bytes() == identity
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StorageError(f"{mark} cannot be read: {error.strerror or error}") from error
 
 
 def hold(connection: "psycopg.Connection[Any]", name: str) -> bytes | None:
     """The content of a row, which nobody else changes before the end of the transaction; None: there is none."""
-    connection.execute("INSERT INTO more_files VALUES (%s, NULL, 0) ON CONFLICT DO NOTHING", [name])
+    connection.execute("INSERT INTO more_files VALUES (%s, NULL) ON CONFLICT DO NOTHING", [name])
     found = connection.execute("SELECT content FROM more_files WHERE name = %s FOR UPDATE", [name]).fetchone()
     assert found is not None
     content: bytes | None = found[0]
@@ -115,4 +160,4 @@ def hold(connection: "psycopg.Connection[Any]", name: str) -> bytes | None:
 
 def store(connection: "psycopg.Connection[Any]", name: str, content: bytes) -> None:
     """Replace the content of a row that is held."""
-    connection.execute("UPDATE more_files SET content = %s, version = version + 1 WHERE name = %s", [content, name])
+    connection.execute("UPDATE more_files SET content = %s WHERE name = %s", [content, name])

@@ -6,10 +6,13 @@ import msgspec
 import structlog
 
 from more_server.errors import StorageError
+from more_server.files import locked
 from more_server.settings import Settings
 from more_server.shared.database import transaction
 from more_server.voicebank.consents import Consent, Consents, FolderShelf
 
+MOVE_SECONDS = 300.0
+"""For another process of this machine that moves them."""
 AT_A_TIME = 101
 """Rows that are asked for; a page has 100 at most, and one more tells whether there are others."""
 
@@ -78,12 +81,14 @@ def move_consents(settings: Settings) -> None:
     if not settings.database:
         return
     folder, table = FolderShelf(settings.admin_dir), TableShelf(settings.database)
-    for consent_id, _ in list(folder.latest("")):
-        try:
-            consent = Consents(folder).find(consent_id)
-        except StorageError as error:
-            log.warning("a consent of this machine stays here", reason=error.message)
-            continue
-        table.add(consent, folder.recording(consent))
-        folder.remove(consent_id)  # or else its removal through another machine would leave a recording here
-        log.info("a consent of this machine is in the database now", consent=consent_id)
+    with locked(settings.admin_dir / "consents-moving", seconds=MOVE_SECONDS):  # workers start at the same time
+        for consent_id, _ in list(folder.latest("")):
+            try:
+                consent = Consents(folder).find(consent_id)
+                recording = folder.recording(consent)
+            except StorageError as error:
+                log.warning("a consent of this machine stays here", consent=consent_id, reason=error.message)
+                continue
+            table.add(consent, recording)
+            folder.remove(consent_id)  # or else its removal through another machine would leave a recording here
+            log.info("a consent of this machine is in the database now", consent=consent_id)

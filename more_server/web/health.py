@@ -208,10 +208,17 @@ async def own_health(speaker: Speaker) -> ProcessHealth:
     )
 
 
+def _decoded(content: bytes | None) -> ProcessHealth | None:
+    try:
+        return None if content is None else msgspec.json.decode(content, type=ProcessHealth)
+    except msgspec.ValidationError:  # of another version, while one takes the other's place
+        return None
+
+
 def _workers(own: Mapping[Name, ProcessHealth], others: Mapping[Name, bytes | None]) -> list[WorkerHealth]:
     found: dict[Name, ProcessHealth | None] = {**own}
     for name, content in others.items():
-        found[name] = None if content is None else msgspec.json.decode(content, type=ProcessHealth)
+        found[name] = _decoded(content)
     return [
         WorkerHealth(worker=name, answers=health is not None, health=health)
         for name, health in sorted(found.items(), key=str)

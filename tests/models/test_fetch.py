@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 import tomli_w
 
 from more_server.errors import ModelError, ModelNotFound, Unavailable
+from more_server.files import locked
 from more_server.models import fetch_chosen, has_model, pull, read_manifests, remove, use
 from more_server.models.licences import is_accepted
 from more_server.settings import Settings
@@ -109,6 +111,37 @@ def test_processes_of_one_machine_fetch_it_once(settings: Settings, site: Site):
         assert process.exitcode == 0
     assert sum(path == WEIGHTS for path, _ in site.requests) == 1
     assert has_model(settings, "test")
+
+
+def test_who_fetches_it_by_hand_is_waited_for(settings: Settings, site: Site):
+    accepted(settings)
+    looks: list[int] = []
+
+    def look() -> None:
+        looks.append(len(looks))
+        if len(looks) == 3:
+            by_hand.close()
+
+    by_hand = ExitStack()
+    by_hand.enter_context(locked(settings.model_dirs[0] / "test"))  # as `models pull` does
+    fetch_chosen(settings, look)
+    assert len(looks) >= 3
+    assert has_model(settings, "test")
+
+
+def test_another_choice_ends_it(settings: Settings, site: Site):
+    accepted(settings)
+    chosen = msgspec.structs.replace(settings, model="auto")
+    file = settings.data_dir / "models" / "serving"
+    file.write_text("test\n")
+    site.requests.clear()
+
+    def decide_otherwise() -> None:
+        if site.requests:
+            file.write_text("nano\n")
+
+    fetch_chosen(chosen, decide_otherwise)
+    assert not has_model(settings, "test")
 
 
 def test_the_own_manifest_comes_before_the_shipped_one(settings: Settings, tmp_path: Path, site: Site):

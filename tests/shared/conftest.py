@@ -7,8 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from more_server.decisions import take_up_decisions
 from more_server.settings import Settings
-from more_server.shared.copies import take_up
 from tests.jobs.postgres import make_database, postgres
 
 __all__ = ("postgres",)
@@ -26,7 +26,7 @@ def machine(database: str, tmp_path: Path) -> Callable[[str], Settings]:
 
     def made(name: str) -> Settings:
         settings = Settings(data_dir=tmp_path / name, database=database)
-        take_up(settings)
+        take_up_decisions(settings)
         return settings
 
     return made

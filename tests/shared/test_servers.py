@@ -176,7 +176,8 @@ def test_the_database_is_away_for_a_while(pair: Pair):
     with away(pair.database):
         assert pair.one.speak().is_success  # with the key, which is known here
         refused = pair.one.http.post("/v1/admin/profiles", json={"name": "late", "base": "fast"})
-        assert refused.status_code == 500, refused.text
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5"), refused.text
+        assert refused.json()["error"]["code"] == "database_away"
         assert "the database that servers share cannot be used" in refused.json()["error"]["message"]
         pair.follows("silence", lambda: "is not known" in pair.other.log())
         assert ok(pair.other.http.get("/health/detail"))["shared"]["seconds_behind"] > 0

@@ -1,5 +1,6 @@
 """Consents and the record of changes: the same of a folder of one machine and of the database of several."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -132,15 +133,26 @@ def test_consents_move_into_the_database_once(tmp_path: Path, database: str):
     folder, table = Consents(FolderShelf(settings.admin_dir)), Consents(TableShelf(database))
     made = given(folder, 2)
     damaged, whole = made
+    lost = given(folder, 1)[0]
+    (settings.admin_dir / "consents" / lost.id / lost.recording).unlink()
     path = settings.admin_dir / "consents" / damaged.id / "consent.json"
     path.write_bytes(b"{")
     for _ in range(2):
         move_consents(settings)
         assert table.page("", 10) == ([whole], False)
-        assert folder.page("", 10) == ([], False)
+        assert folder.page("", 10) == ([lost], False)
         assert path.read_bytes() == b"{"  # stays for whoever mends it
     with transaction(database) as connection:
         assert connection.execute("SELECT recording FROM more_consents").fetchone() == (b"RIFF",)
     table.remove(whole.id)
     move_consents(settings)
     assert table.page("", 10) == ([], False)
+
+
+def test_workers_that_start_at_once_move_consents_once(tmp_path: Path, database: str):
+    prepare(database)
+    settings = Settings(data_dir=tmp_path, database=database)
+    made = given(Consents(FolderShelf(settings.admin_dir)), 20)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(move_consents, [settings] * 4))
+    assert consents_of(settings).page("", 100) == (made, False)
