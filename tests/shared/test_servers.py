@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,8 +15,11 @@ import msgspec
 import pytest
 import tomli_w
 
+from more_server.decisions import take_up_decisions
+from more_server.keys import KeyRing, new_key
 from more_server.models import pull, use
 from more_server.settings import Settings
+from more_server.voicebank.consents import Consents, FolderShelf, new_consent
 from tests.jobs.postgres import make_database
 from tests.models.server import Site, serve
 from tests.models.test_pull import FILES, NANO, manifest
@@ -31,7 +35,7 @@ class Pair:
     """The two, and how long the other one took to follow."""
 
     def __init__(self, folder: Path, database: str, model_manifest: Path) -> None:
-        self.database = database
+        self.folder, self.database = folder, database
         self.seconds: dict[str, float] = {}
         shared = {
             "DATABASE": database,
@@ -57,6 +61,15 @@ class Pair:
             time.sleep(0.05)
         self.seconds[what] = round(time.monotonic() - began, 2)
 
+    def settings(self, machine: int) -> Settings:
+        """Of a command on a machine."""
+        return Settings(
+            data_dir=self.folders[machine],
+            database=self.database,
+            shared_dir=str(self.folder / "shared"),
+            model_manifest=str(self.folder / "manifest.toml"),
+        )
+
     def authorize(self, secret: str) -> None:
         for server in (self.one, self.other):
             server.http.headers["authorization"] = f"Bearer {secret}"
@@ -73,7 +86,9 @@ def site() -> Iterator[Site]:
 def pair(postgres: str, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("pair")
     file = folder / "manifest.toml"
-    file.write_bytes(tomli_w.dumps(msgspec.to_builtins(manifest(site, must_accept=False))).encode())
+    free, strict = (manifest(site, must_accept=each).models["test"] for each in (False, True))
+    models = {"test": msgspec.to_builtins(free), "strict": msgspec.to_builtins(strict)}
+    file.write_bytes(tomli_w.dumps({"models": models}).encode())
     made = Pair(folder, make_database(postgres, "pair"), file)
     yield made
     for server in (made.one, made.other):
@@ -127,13 +142,7 @@ def test_a_voice_and_a_consent(pair: Pair):
 
 def test_a_model_is_fetched_by_whoever_lacks_it(pair: Pair, site: Site):
     site.requests.clear()
-    # As a command on one machine does it: fetched there, chosen for all.
-    here = Settings(
-        data_dir=pair.folders[0],
-        database=pair.database,
-        shared_dir=str(pair.folders[0].parent.parent / "shared"),
-        model_manifest=str(pair.folders[0].parent.parent / "manifest.toml"),
-    )
+    here = pair.settings(0)  # as a command on one machine does it: fetched there, chosen for all
     pull(here, "test")
     fetched = len(site.requests)
     use(here, "test")
@@ -142,6 +151,19 @@ def test_a_model_is_fetched_by_whoever_lacks_it(pair: Pair, site: Site):
     assert (pair.folders[1] / "models" / "test" / "model.safetensors").is_file()
     use(here, "nano")
     pair.follows("a model that is here", lambda: serving(pair.other) == "nano")
+
+
+def test_a_licence_is_accepted_where_it_is_missed(pair: Pair, site: Site):
+    here = pair.settings(0)
+    shutil.copytree(pair.folders[0] / "models" / "test", pair.folders[0] / "models" / "strict")
+    use(here, "strict")
+    pair.follows("a licence that is missed", lambda: "nobody has accepted its licence" in pair.other.log())
+    assert serving(pair.other) == "nano"
+    assert pair.other.speak().is_success
+    pull(pair.settings(1), "strict", accept_license=True)
+    pair.follows("a model that was fetched by hand", lambda: serving(pair.other) == "strict")
+    use(here, "nano")
+    pair.follows("the model before", lambda: serving(pair.other) == "nano")
 
 
 def serving(server: Server) -> str:
@@ -201,3 +223,27 @@ def test_a_server_does_not_start_without_knowing_the_keys(pair: Pair, tmp_path: 
         )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("more-server: the database that servers share cannot be used")
+
+
+def test_workers_of_one_machine_bring_what_it_has(postgres: str, tmp_path: Path):
+    """Both start at once, over one data directory that was there before the database."""
+    database = make_database(postgres, "workers")
+    alone = Settings(data_dir=tmp_path / "data")
+    key, secret = new_key("root", ["admin"])
+    KeyRing(alone).add(key)
+    consents = [new_consent(f"Ann {number}", "en", ".wav") for number in range(10)]
+    for consent in consents:
+        Consents(FolderShelf(alone.admin_dir)).add(consent, TONE)
+    server = Server(alone.data_dir, "--workers", "2", DATABASE=database)
+    server.http.headers["authorization"] = f"Bearer {secret}"
+    try:
+        assert server.speak().is_success
+        found = ok(server.http.get("/v1/audio/voice_consents"))["data"]
+        assert {one["id"] for one in found} == {consent.id for consent in consents}
+        told = ok(server.http.get("/health/detail"))
+        assert [one["answers"] for one in told["workers"]] == [True, True]
+    finally:
+        server.stop()
+    other = Settings(data_dir=tmp_path / "other", database=database)
+    take_up_decisions(other)
+    assert KeyRing(other).authenticate(secret) == key
