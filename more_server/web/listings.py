@@ -7,7 +7,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 
-from more_server.errors import ModelNotFound
+from more_server.errors import BadInput, ModelNotFound
 from more_server.fleet import LoadedModel, unknown_model
 from more_server.speak import Speaker
 from more_server.speech import Voice
@@ -34,7 +34,14 @@ def _model(model: LoadedModel, name: str, voices: list[Voice]) -> wire.Model:
 
 
 async def _voices(speaker: Speaker, model: LoadedModel) -> list[Voice]:
-    return list((await asyncio.to_thread(speaker.voices.view, model.studio)).voices)
+    """The one that speaks where a request names none comes first: programs preselect the first one that they see."""
+    view = await asyncio.to_thread(speaker.voices.view, model.studio)
+    try:
+        shares = view.resolve(None, speaker.settings.default_voice)
+    except BadInput:  # the default voice is gone, or there is none at all
+        shares = ()
+    default = shares[0][1].id if len(shares) == 1 else ""
+    return sorted(view.voices, key=lambda voice: voice.id != default)
 
 
 @get(["/v1/models", "/v1/audio/models"], opt=described(DISCOVERY, answer=wire.ModelList))
@@ -66,7 +73,7 @@ async def get_model(speaker: NamedDependency[Speaker], model_id: FromPath[str]) 
 async def list_voices(
     speaker: NamedDependency[Speaker], model_id: FromPath[str] = "", legacy: FromQuery[bool] = False
 ) -> Response[bytes]:
-    """All voices; every model speaks with all of them. `?legacy=true` gives bare ids, as Kokoro did."""
+    """All voices, the default first; every model speaks with all. `?legacy=true` gives bare ids, as Kokoro did."""
     speaker.check_ready()
     voices = await _voices(speaker, speaker.fleet.serving)
     if legacy:

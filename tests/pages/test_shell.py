@@ -93,6 +93,7 @@ def test_a_server_that_is_gone_is_told_and_found_again(open_page: Callable[..., 
         page = open_page(url=cut.url, allowed=("ERR_",))
         condition = page.locator(".condition")
         expect(condition).to_have_text("nano")
+        page.wait_for_load_state("networkidle")  # else it is the panel that does not come
         cut.after(bytes_down=0)
         page.get_by_role("button", name="Speak", exact=True).click()
         expect(page.locator(".desk .problem")).to_have_text("The server does not answer")

@@ -68,6 +68,14 @@ def test_a_voice_added_by_hand_is_there_at_once(tmp_path: Path) -> None:
         assert {path.name for path in tmp_path.iterdir()} == {"cache", "voices"}
 
 
+def test_the_default_voice_is_listed_first(tmp_path: Path) -> None:
+    with running(msgspec.structs.replace(nano_settings(tmp_path), default_voice="rowan")) as server:
+        for path in ("/v1/audio/voices", "/v1/audio/voices?legacy=true"):
+            voices = server.http().get(path).json()["voices"]
+            assert [voice if isinstance(voice, str) else voice["id"] for voice in voices] == ["rowan", "linden"]
+        assert server.http().get("/v1/models/nano").json()["voices"][0]["name"] == "rowan"
+
+
 def test_a_broken_reference_is_one_voices_trouble(tmp_path: Path) -> None:
     """The first voice in order of name is also the default one: the server starts all the same and names the file."""
     folder = tmp_path / "voices" / "aaa"
