@@ -97,6 +97,7 @@ HANDLERS = (
     *datasets.HANDLERS,
     *voices.HANDLERS,
     config.read_config,
+    keys.read_own_key,
     keys.list_keys,
     keys.create_key,
     keys.delete_key,

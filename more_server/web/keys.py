@@ -10,8 +10,9 @@ from litestar.params import FromPath, FromQuery
 
 from more_server.audit import Actor, AuditLog, Entry
 from more_server.errors import BadInput, KeyNotFound
-from more_server.keys import Concurrency, Key, KeyRing, Rate, Scope, new_key
+from more_server.keys import SCOPES, Concurrency, Key, KeyRing, Rate, Scope, new_key
 from more_server.web import wire
+from more_server.web.access import ANY_KEY
 from more_server.web.admin import ADMIN, answer, caller
 from more_server.web.described import described, said
 
@@ -49,6 +50,18 @@ class KeyItem(msgspec.Struct, kw_only=True):
     """Unix seconds."""
     last_used: int | None
     """Unix seconds; null: never."""
+    object: Literal["key"] = "key"
+
+
+class OwnKey(msgspec.Struct, kw_only=True):
+    """`GET /v1/key`."""
+
+    id: str | None
+    """Of the key that asks; null: there is none."""
+    name: str | None
+    """What its owner calls it."""
+    scopes: tuple[Scope, ...]
+    """What it may do; `admin` brings the others along."""
     object: Literal["key"] = "key"
 
 
@@ -90,6 +103,16 @@ async def list_keys(keys: NamedDependency[KeyRing]) -> Response[bytes]:
     """All keys, the oldest first."""
     used = await asyncio.to_thread(keys.last_used)
     return answer(KeyList([KeyItem(**key.shown(), last_used=used.get(key.id)) for key in keys.all()]))
+
+
+@get("/v1/key", opt=described({"scope": ANY_KEY}, answer=OwnKey))
+async def read_own_key(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """What the key that asks may do; without keys, anybody who gets in may do everything."""
+    key: Key | None = request.scope["state"]["key"]
+    scopes = tuple(scope for scope in SCOPES if key is None or key.allows(scope))
+    response = answer(OwnKey(id=key.id if key else None, name=key.name if key else None, scopes=scopes))
+    response.headers["cache-control"] = "no-store"
+    return response
 
 
 @post("/v1/admin/keys", opt=described(ADMIN, body=KeyBody, answer=NewKey), status_code=200)

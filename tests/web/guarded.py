@@ -128,7 +128,13 @@ class Guarded:
             return Stream(chunks(), media_type="text/plain")
 
         routes = (public, discovery, unnamed, speech, voices, admin, misspelt, failing, talk, stream, breaking)
-        admins = (key_routes.list_keys, key_routes.create_key, key_routes.delete_key, key_routes.read_audit)
+        admins = (
+            key_routes.read_own_key,
+            key_routes.list_keys,
+            key_routes.create_key,
+            key_routes.delete_key,
+            key_routes.read_audit,
+        )
         audit = AuditLog(self.settings.admin_dir)
         return Litestar(
             route_handlers=[*routes, *admins],

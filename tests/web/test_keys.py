@@ -35,6 +35,8 @@ def delete(app: Guarded, key_id: str, secret: str = "") -> httpx.Response:
 
 
 def test_the_life_of_keys(app: Guarded) -> None:
+    nobody = {"id": None, "name": None, "scopes": list(SCOPES), "object": "key"}
+    assert app.get("/v1/key").json() == nobody
     first = post(app, {"name": "admin", "scopes": ["admin"]})
     assert first.status_code == 200, first.text
     assert first.headers["cache-control"] == "no-store"
@@ -48,6 +50,11 @@ def test_the_life_of_keys(app: Guarded) -> None:
     assert {name: second[name] for name in asked} == asked
     assert app.get("/speech", second["key"]).text == f"key {second['id']} (Home Assistant)"
     assert app.status(KEYS, second["key"]) == 403
+    assert app.status("/v1/key") == 401
+    assert app.get("/v1/key", second["key"]).json() == {
+        "id": second["id"], "name": "Home Assistant", "scopes": ["speech"], "object": "key"
+    }  # fmt: skip
+    assert app.get("/v1/key", admin["key"]).json()["scopes"] == list(SCOPES)
 
     listed = app.get(KEYS, admin["key"])
     assert "sha256" not in listed.text

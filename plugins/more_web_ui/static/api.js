@@ -28,7 +28,10 @@ export function isStop(error) {
 export class Api {
   #t;
 
-  /** t: texts. onkey is called when the server asks for a key, or for another one. */
+  /**
+   * t: texts. onkey is called when the server asks for a key, or for another one, and gives whether there is one now:
+   * then it is asked again.
+   */
   constructor(t, onkey) {
     this.#t = t;
     this.onkey = onkey;
@@ -69,8 +72,8 @@ export class Api {
     }
     if (response.ok) return response;
     const error = await this.#refusal(response);
-    if (error.status === 401 && !quiet) this.onkey(error.message);
-    throw error;
+    if (error.status !== 401 || quiet || !(await this.onkey(error.message))) throw error;
+    return this.send(method, path, { body, headers, signal });
   }
 
   async json(method, path, body, how = {}) {

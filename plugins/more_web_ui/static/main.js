@@ -14,7 +14,7 @@ const THEME = "more.theme";
 class App {
   #toasts = h("div", { class: "toasts", role: "status", "aria-live": "polite" });
   #listeners = {};
-  #asking = false;
+  #asking = null;
   #hush = null; // stops what is being played
 
   constructor(language, t) {
@@ -115,10 +115,13 @@ class App {
     return (await this.dialog(title, h("p", {}, text), actions)) === "yes";
   }
 
-  /** Ask for a key; once, however many requests were refused. */
+  /** Ask for a key; once, however many requests were refused. Gives whether there is another one now. */
   async askKey(message) {
-    if (this.#asking) return;
-    this.#asking = true;
+    this.#asking ??= this.#asked(message).finally(() => (this.#asking = null));
+    return this.#asking;
+  }
+
+  async #asked(message) {
     const t = this.t;
     const key = h("input", { type: "password", value: this.api.key, autocomplete: "current-password", spellcheck: "false" });
     const remember = h("input", { type: "checkbox", checked: !!localStorage.getItem("more.key") });
@@ -131,11 +134,10 @@ class App {
       { value: "", text: t("common.cancel"), class: "quiet" },
       { value: "use", text: t("key.use"), class: "primary" },
     ];
-    const answer = await this.dialog(t("key.title"), content, actions);
-    this.#asking = false;
-    if (answer !== "use") return;
+    if ((await this.dialog(t("key.title"), content, actions)) !== "use") return false;
     this.api.setKey(key.value.trim(), remember.checked);
     this.emit("key");
+    return true;
   }
 }
 

@@ -10,19 +10,30 @@ export function voicePath(id) {
 
 /**
  * Every voice there is; those who are no administrators are told less of each.
- * @returns {Promise<{voices: any[], problems: string[], stores: any[], spoken: string[], admin: boolean, refusal: string}>}
- *   spoken: languages of the serving model; empty while none is loaded. refusal: why `admin` is false.
+ * @returns {Promise<{voices: any[], problems: string[], stores: any[], spoken: string[], admin: boolean, makes: boolean,
+ *   refusal: string}>} spoken: languages of the serving model; empty while none is loaded. makes: whoever looks may make
+ *   voices. refusal: why `admin` is false.
  */
 export async function listVoices(app) {
   const spoken = await spokenLanguages(app);
   try {
     const { data, problems, stores } = await app.api.get("/v1/admin/voices");
-    return { voices: data, problems, stores, spoken, admin: true, refusal: "" };
+    return { voices: data, problems, stores, spoken, admin: true, makes: true, refusal: "" };
   } catch (error) {
     if (!error.needsKey) throw error;
-    const { voices } = await app.api.get("/v1/audio/voices");
+    const [{ voices }, makes] = await Promise.all([app.api.get("/v1/audio/voices"), mayMake(app)]);
     const known = voices.map((one) => ({ ...one, title: one.name, aliases: [], references: [], mix: [] }));
-    return { voices: known, problems: [], stores: [], spoken, admin: false, refusal: error.message };
+    return { voices: known, problems: [], stores: [], spoken, admin: false, makes, refusal: error.message };
+  }
+}
+
+/** Whoever finds out at the end has made recordings for nothing. */
+async function mayMake(app) {
+  try {
+    return (await app.api.get("/v1/key", { quiet: true })).scopes.includes("voices");
+  } catch (error) {
+    if (!error.needsKey) throw error;
+    return false;
   }
 }
 

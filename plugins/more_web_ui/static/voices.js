@@ -20,15 +20,17 @@ export default async function (app, section) {
   const head = h("div", { class: "row apart" }, h("h1", {}, t("voices.title")), ways);
   put(section, head, makers.cards, notices, list.element);
   let wanted = "";
+  let isKnown = false; // what there is, and what may be done
 
   async function load() {
     try {
       const bank = await listVoices(app);
       put(notices, bank.refusal && h("p", { class: "note" }, t("voices.limited"), " ", bank.refusal), problems(t, bank.problems));
       bring.hidden = !bank.admin;
-      ways.hidden = false;
+      ways.hidden = !bank.makes;
       makers.offer(bank);
       list.show(bank);
+      isKnown = true;
       go();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -37,9 +39,10 @@ export default async function (app, section) {
     }
   }
   function go() {
-    if (ways.hidden) return;
-    if (["new", "mix"].includes(wanted)) makers.open(wanted);
-    else if (wanted) list.open(wanted);
+    if (!isKnown) return;
+    const isMaking = ["new", "mix"].includes(wanted);
+    if (isMaking && !ways.hidden) makers.open(wanted);
+    else if (wanted && !isMaking) list.open(wanted);
     wanted = "";
   }
   app.on("voices", (id) => {
