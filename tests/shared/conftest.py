@@ -8,6 +8,8 @@ import psycopg
 import pytest
 
 from more_server.decisions import take_up_decisions
+from more_server.keys import Key, KeyRing, new_key
+from more_server.registry import Registry, Snapshot
 from more_server.settings import Settings
 from tests.jobs.postgres import make_database, postgres
 
@@ -43,3 +45,15 @@ def away(address: str) -> Iterator[None]:
             yield
         finally:
             connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+
+
+def added(settings: Settings, name: str = "laptop", *scopes: str) -> tuple[Key, str]:
+    key, secret = new_key(name, scopes or ("admin",))
+    KeyRing(settings).add(key)
+    return key, secret
+
+
+def snapshot_of(settings: Settings) -> Snapshot:
+    registry = Registry(settings)
+    registry.open(None)
+    return registry.snapshot
