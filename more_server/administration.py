@@ -89,6 +89,7 @@ class Administration:
         self, actor: Actor, action: str, name: str, changes: Mapping[str, Any], work: Callable[[], None]
     ) -> Row:
         async with self._changing:
+            await asyncio.to_thread(self.copies.renew)  # so that it is worked out from what is decided everywhere
             await asyncio.to_thread(self._registry.row, name)  # what does not exist is not on record
             await asyncio.to_thread(self._recorded, actor, action, name, changes, work)
             self._written = await asyncio.to_thread(signature, self._choices_file)
@@ -266,7 +267,6 @@ class Administration:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self._again = time.monotonic() + self._pause
             raise Unavailable(error.message, retry_after=self._pause) from error
-        self._pause = FOLLOW_SECONDS
         name = (await asyncio.to_thread(serving_model, self.speaker.settings)).name
         if name != self.speaker.fleet.serving.id:
             await self._switch_as_decided(name, keep=False)
@@ -304,6 +304,5 @@ class Administration:
     def _recorded(
         self, actor: Actor, action: str, target: str, changes: Mapping[str, Any], work: Callable[[], Result]
     ) -> Result:
-        self.copies.renew()  # so that it is worked out from what is decided everywhere
         with self._audit.change(actor, action, target, changes):
             return work()

@@ -195,6 +195,16 @@ def write_file(path: Path, content: bytes, *, private: bool = False) -> None:
     sync_entry(path.parent)
 
 
+def read_file(path: Path) -> bytes | None:
+    """What is in a file; None: there is none. Raises StorageError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 def keep_file(path: Path, content: bytes, *, private: bool = False) -> None:
     """`write_file`, after what killed writers of the file left was swept. Raises StorageError.
 

@@ -124,7 +124,7 @@ class ProfileBook:
         with self._file.changing() as keep:
             known = self._read()
             # What this is worked out from another server may have changed meanwhile.
-            for one in (name, made.base if made else name):
+            for one in (name, made.base) if made else (name,):
                 if known.get(one) != self.made.get(one):
                     raise Conflict(f"another server has just changed the profile {one}; look at it, and try again")
             changed = {other: one for other, one in known.items() if other != name} | ({name: made} if made else {})

@@ -1,6 +1,6 @@
 """The other processes of a server, workers or replicas, as one of them sees them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from more_server.logs import LogLine
@@ -10,6 +10,11 @@ Question = Literal["metrics", "health"]
 QUESTIONS: tuple[Question, ...] = ("metrics", "health")
 Name = int | str
 """Number of a worker, or name of a replica."""
+
+
+def in_order(names: Iterable[Name]) -> list[Name]:
+    """By number, or by name: those of one server are all of a kind."""
+    return sorted(names, key=lambda name: (len(str(name)), str(name)))
 
 
 class Siblings:

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from more_server.errors import SettingsError
 from more_server.settings import Loaded, Settings
+from more_server.siblings import in_order
 from more_server.tables import EngineSettings
 from more_server.web.metrics import of_workers
 from more_server.workers.devices import engine_of, share
@@ -151,3 +152,8 @@ def test_what_keeps_workers_from_their_start(
     assert done.returncode == 1
     assert "ready" not in done.stdout
     assert says in done.stderr.splitlines()[-1]
+
+
+def test_workers_and_replicas_have_an_order():
+    assert in_order([10, 9, 0, 100]) == [0, 9, 10, 100]
+    assert in_order(["c8dx4y8p", "a1", "b2"]) == ["a1", "b2", "c8dx4y8p"]

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import structlog
 
 from more_server.errors import InUse, ModelError
-from more_server.files import locked
 from more_server.models.catalogue import has_model, selected_model
 from more_server.models.licences import is_accepted
 from more_server.models.manifest import ManifestModel, read_manifests
@@ -14,7 +13,7 @@ from more_server.models.pull import ACCEPT_FLAG, pull
 from more_server.settings import Settings
 
 LOOK_SECONDS = 1.0
-"""For another process of this machine that fetches it, and then again, as long as it takes."""
+"""Between two looks at what another process of this machine fetches, as long as it takes."""
 TELL_SECONDS = 10.0
 """Between two lines of the log on how far it is."""
 log = structlog.get_logger("more_server.models")
@@ -38,31 +37,33 @@ def fetch_chosen(settings: Settings, check: Callable[[], None] = lambda: None) -
             return
         check()
         try:
-            with locked(settings.model_dirs[0] / ".fetching", seconds=LOOK_SECONDS):
-                _fetch(settings, chosen, entry, check)
-        except (InUse, _OtherChoice):  # somebody else fetches it, or it is not wanted any more
+            _fetch(settings, chosen, entry, check)
+        except InUse:  # another process fetches it, or a command
+            time.sleep(LOOK_SECONDS)
+        except _OtherChoice:
             continue
+        except ModelError:
+            if not has_model(settings, chosen):  # else somebody was quicker
+                raise
 
 
 def _fetch(settings: Settings, chosen: str, entry: ManifestModel, check: Callable[[], None]) -> None:
-    if has_model(settings, chosen):
-        return
     if not is_accepted(settings, chosen, entry):
         raise ModelError(
             f"the model {chosen} is chosen and not here, and nobody has accepted its licence: {entry.licence}. "
             f"Run `more-server models pull {chosen} {ACCEPT_FLAG}` on one of the machines"
         )
-    began = tell = time.monotonic()
-    log.info("a model that was chosen is fetched", model=chosen, bytes=entry.size)
+    began = time.monotonic()
+    tell = began
 
     def told(what: str, done: int, total: int) -> None:
         nonlocal tell
         check()
         if selected_model(settings) != chosen:
             raise _OtherChoice
-        if time.monotonic() > tell + TELL_SECONDS:
-            tell = time.monotonic()
-            log.info("a model is fetched", model=chosen, what=what, done=done, total=total)
+        if time.monotonic() >= tell:
+            tell = time.monotonic() + TELL_SECONDS
+            log.info("a model that was chosen is fetched", model=chosen, what=what, done=done, total=total)
 
     pull(settings, chosen, accept_license=True, on_progress=told)
     log.info("the model is here", model=chosen, seconds=round(time.monotonic() - began, 1))

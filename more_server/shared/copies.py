@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from more_server.errors import StorageError
-from more_server.files import LOCK_SECONDS, keep_file, locked
+from more_server.files import LOCK_SECONDS, NO_ROOM, keep_file, locked
 from more_server.following import signature
 from more_server.reserve import Reserve
 from more_server.settings import Settings
@@ -42,8 +42,7 @@ def take_up(settings: Settings, check: Callable[[], None]) -> None:
     files = [KeptFile(settings, name) for name in PRIVATE]
     mark = mark_of(settings)
     with transaction(settings.database) as connection, _told_of_files():
-        found = connection.execute("SELECT content FROM more_files WHERE name = %s", [IDENTITY]).fetchone()
-        if is_known(None if found is None else found[0], mark):
+        if is_known(connection, mark):
             for file in files:
                 file.renew(connection)
         else:
@@ -60,7 +59,7 @@ def _move_in(
     connection: "psycopg.Connection[Any]", files: list[KeptFile], mark: Path, check: Callable[[], None]
 ) -> None:
     identity = hold(connection, IDENTITY)
-    if is_known(identity, mark):  # another process of this machine was quicker
+    if is_known(connection, mark):  # another process of this machine was quicker
         for file in files:
             file.renew(connection)
         return
@@ -149,8 +148,10 @@ class Copies:
     def _renewed(self, file: KeptFile, connection: "psycopg.Connection[Any]") -> Seen:
         try:
             return file.renew(connection)
-        except StorageError:  # a full disk must not keep in force what was revoked
-            with self._reserve.given():
+        except StorageError as error:
+            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM):
+                raise
+            with self._reserve.given():  # a full disk must not keep in force what was revoked
                 return file.renew(connection)
 
     def close(self) -> None:

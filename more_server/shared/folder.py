@@ -1,10 +1,9 @@
 """Whether the folder of jobs is the one that all servers of the database have."""
 
 import secrets
-from pathlib import Path
 
-from more_server.errors import SettingsError, StorageError
-from more_server.files import LOCK_SECONDS, keep_file, locked
+from more_server.errors import SettingsError
+from more_server.files import LOCK_SECONDS, keep_file, locked, read_file
 from more_server.settings import Settings
 from more_server.shared.database import prepare, transaction
 from more_server.shared.kept import hold, store
@@ -21,11 +20,11 @@ def check_folder(settings: Settings) -> None:
     prepare(settings.database)
     mark = settings.jobs_dir / ".folder"
     with locked(mark, seconds=LOCK_SECONDS), transaction(settings.database) as connection:
-        known, ours = hold(connection, IDENTITY), _read(mark)
+        known, ours = hold(connection, IDENTITY), (read_file(mark) or b"").strip()
         if known is None:
             known = ours or secrets.token_hex(16).encode()
             store(connection, IDENTITY, known)
-            if ours is None:
+            if not ours:
                 keep_file(mark, known)
         elif ours != known:
             raise SettingsError(
@@ -33,12 +32,3 @@ def check_folder(settings: Settings) -> None:
                 f"shared_dir to one that all machines see. If it is meant to take that one's place, write "
                 f"{known.decode()} into {mark}"
             )
-
-
-def _read(mark: Path) -> bytes | None:
-    try:
-        return mark.read_bytes().strip()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageError(f"{mark} cannot be read: {error.strerror or error}") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from more_server.errors import StorageError
-from more_server.files import LOCK_SECONDS, keep_file, locked
+from more_server.files import LOCK_SECONDS, keep_file, locked, read_file
 from more_server.following import signature
 from more_server.settings import Settings
 from more_server.shared.database import transaction
@@ -95,12 +95,7 @@ class KeptFile:
 
     def read(self) -> bytes | None:
         """What is in the file; None: there is none. Raises StorageError."""
-        try:
-            return self.path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"{self.path} cannot be read: {error.strerror or error}") from error
+        return read_file(self.path)
 
     def _put(self, content: bytes) -> None:
         keep_file(self.path, content, private=self._is_private)
@@ -131,22 +126,17 @@ def mark_of(settings: Settings) -> Path:
 
 def check_identity(connection: "psycopg.Connection[Any]", mark: Path) -> None:
     """Raises StorageError where the copies are of another database, such as one that was emptied since the start."""
-    found = connection.execute("SELECT content FROM more_files WHERE name = %s", [IDENTITY]).fetchone()
-    if not is_known(None if found is None else found[0], mark):
+    if not is_known(connection, mark):
         raise StorageError(
             "the database is not the one whose copies are here, or has lost what was in it: start this server anew, "
             "with what this machine knows for a beginning"
         )
 
 
-def is_known(identity: bytes | None, mark: Path) -> bool:
-    """Whether a machine's copies are of the database with this name. Raises StorageError."""
-    try:
-        return identity is not None and mark.read_bytes() == identity
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise StorageError(f"{mark} cannot be read: {error.strerror or error}") from error
+def is_known(connection: "psycopg.Connection[Any]", mark: Path) -> bool:
+    """Whether a machine's copies are of this database. Raises StorageError."""
+    found = connection.execute("SELECT content FROM more_files WHERE name = %s", [IDENTITY]).fetchone()
+    return found is not None and found[0] is not None and found[0] == read_file(mark)
 
 
 def hold(connection: "psycopg.Connection[Any]", name: str) -> bytes | None:

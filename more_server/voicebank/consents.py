@@ -15,7 +15,7 @@ import structlog
 from more_server.audio import apart
 from more_server.audio.read import read
 from more_server.errors import BadInput, ConsentNotFound, StorageError, allowed, shown
-from more_server.files import keep_file, locked, remove_folder, staged_folder, sweep
+from more_server.files import keep_file, locked, read_file, remove_folder, staged_folder, sweep
 from more_server.tables import LimitSettings
 from more_server.voice_toml import REFERENCE_SUFFIXES
 from more_server.voicebank.details import HIDDEN, MOST_TITLE
@@ -136,16 +136,14 @@ class Consents:
     def rename(self, consent_id: str, name: str) -> Consent:
         """Raises BadInput, ConsentNotFound or StorageError."""
         name = checked_name(name)
-        self.find(consent_id)
-        made: list[Consent] = []
 
         def renamed(content: bytes) -> bytes:
-            made.append(msgspec.structs.replace(_decoded(consent_id, content), name=name))
-            return msgspec.json.encode(made[-1])
+            return msgspec.json.encode(msgspec.structs.replace(_decoded(consent_id, content), name=name))
 
-        if not self._shelf.change(consent_id, renamed):
+        made = self._shelf.change(consent_id, renamed) if CONSENT_ID.fullmatch(consent_id) else None
+        if made is None:
             raise _missing(consent_id)
-        return made[-1]
+        return _decoded(consent_id, made)
 
     def remove(self, consent_id: str) -> None:
         """Delete one and its recording, a damaged one too. Raises ConsentNotFound or StorageError."""
@@ -165,8 +163,8 @@ class Shelf(Protocol):
     def add(self, consent: Consent, recording: bytes) -> None:
         """Keep a new one."""
 
-    def change(self, consent_id: str, change: Callable[[bytes], bytes]) -> bool:
-        """Tell something else of one, by one writer at a time; False: there is none."""
+    def change(self, consent_id: str, change: Callable[[bytes], bytes]) -> bytes | None:
+        """Tell something else of one, by one writer at a time, and what that is; None: there is none."""
 
     def remove(self, consent_id: str) -> bool:
         """Delete one with its recording; False: there is none."""
@@ -203,21 +201,15 @@ class FolderShelf:
 
     def read(self, consent_id: str) -> bytes | None:
         """What is told of one, as JSON; None: there is none. Raises StorageError."""
-        path = self._home / consent_id / FILE_NAME
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+        return read_file(self._home / consent_id / FILE_NAME)
 
     def recording(self, consent: Consent) -> bytes:
-        """Raises StorageError."""
+        """Raises StorageError, also where it is missing."""
         path = self._home / consent.id / consent.recording
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+        content = read_file(path)
+        if content is None:
+            raise StorageError(f"{path} is missing")
+        return content
 
     def add(self, consent: Consent, recording: bytes) -> None:
         """Keep a new one. Raises StorageError."""
@@ -228,15 +220,16 @@ class FolderShelf:
                 (stage / consent.recording).write_bytes(recording)
                 (stage / FILE_NAME).write_bytes(msgspec.json.encode(consent))
 
-    def change(self, consent_id: str, change: Callable[[bytes], bytes]) -> bool:
-        """Tell something else of one; False: there is none. Raises StorageError."""
+    def change(self, consent_id: str, change: Callable[[bytes], bytes]) -> bytes | None:
+        """Tell something else of one, and what that is; None: there is none. Raises StorageError."""
         path = self._home / consent_id / FILE_NAME
         with locked(self._home, seconds=PATIENCE_SECONDS):
             content = self.read(consent_id)
             if content is None:
-                return False
-            keep_file(path, change(content))
-            return True
+                return None
+            changed = change(content)
+            keep_file(path, changed)
+            return changed
 
     def remove(self, consent_id: str) -> bool:
         """Delete one with its recording; False: there is none. Raises StorageError."""

@@ -51,16 +51,16 @@ class TableShelf:
         with transaction(self._address) as connection:
             connection.execute("INSERT INTO more_consents VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", row)
 
-    def change(self, consent_id: str, change: Callable[[bytes], bytes]) -> bool:
-        """Tell something else of one; False: there is none. Raises StorageError."""
+    def change(self, consent_id: str, change: Callable[[bytes], bytes]) -> bytes | None:
+        """Tell something else of one, and what that is; None: there is none. Raises StorageError."""
         with transaction(self._address) as connection:
             held = "SELECT consent FROM more_consents WHERE id = %s FOR UPDATE"
             found = connection.execute(held, [consent_id]).fetchone()
             if found is None:
-                return False
-            row = [change(bytes(found[0])), consent_id]
-            connection.execute("UPDATE more_consents SET consent = %s WHERE id = %s", row)
-            return True
+                return None
+            changed = change(bytes(found[0]))
+            connection.execute("UPDATE more_consents SET consent = %s WHERE id = %s", [changed, consent_id])
+            return changed
 
     def remove(self, consent_id: str) -> bool:
         """Delete one with its recording; False: there is none. Raises StorageError."""
@@ -74,12 +74,10 @@ def consents_of(settings: Settings) -> Consents:
 
 
 def move_consents(settings: Settings) -> None:
-    """Move what was given on this machine before there was a database into it; without one, nothing.
+    """Move what was given on this machine before there was a database into it.
 
     Raises StorageError; what was not moved then is by the next call.
     """
-    if not settings.database:
-        return
     folder, table = FolderShelf(settings.admin_dir), TableShelf(settings.database)
     with locked(settings.admin_dir / "consents-moving", seconds=MOVE_SECONDS):  # workers start at the same time
         for consent_id, _ in list(folder.latest("")):

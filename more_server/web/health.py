@@ -16,7 +16,7 @@ from more_server.engine.watch import HUNG
 from more_server.files import set_aside_in
 from more_server.measures import gpu_memory
 from more_server.settings import Settings
-from more_server.siblings import Name, Siblings
+from more_server.siblings import Name, Siblings, in_order
 from more_server.speak import Speaker
 from more_server.web import wire
 from more_server.web.described import described
@@ -216,13 +216,8 @@ def _decoded(content: bytes | None) -> ProcessHealth | None:
 
 
 def _workers(own: Mapping[Name, ProcessHealth], others: Mapping[Name, bytes | None]) -> list[WorkerHealth]:
-    found: dict[Name, ProcessHealth | None] = {**own}
-    for name, content in others.items():
-        found[name] = _decoded(content)
-    return [
-        WorkerHealth(worker=name, answers=health is not None, health=health)
-        for name, health in sorted(found.items(), key=str)
-    ]
+    found: dict[Name, ProcessHealth | None] = {**own, **{name: _decoded(one) for name, one in others.items()}}
+    return [WorkerHealth(worker=name, answers=found[name] is not None, health=found[name]) for name in in_order(found)]
 
 
 def _shared(settings: Settings, renewed: float) -> SharedHealth | None:

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from more_server.engine.state import EngineState
 from more_server.measures import Measures, gpu_memory
-from more_server.siblings import Name, Siblings
+from more_server.siblings import Name, Siblings, in_order
 from more_server.speak import Speaker
 from more_server.web.described import described
 from more_server.web.health import JobCounts, condition
@@ -142,9 +142,10 @@ async def own_metrics(speaker: Speaker) -> bytes:
 def of_workers(texts: Mapping[Name, bytes | None]) -> bytes:
     """The metrics of several workers as one text, a label `worker` in each sample; None: one that does not answer."""
     families: dict[str, list[str]] = {}
-    for name, text in sorted(texts.items(), key=str):
+    names = in_order(texts)
+    for name in names:
         family: list[str] = []
-        for line in (text or b"").decode().splitlines():
+        for line in (texts[name] or b"").decode().splitlines():
             if line.startswith("# HELP "):
                 # A family's lines stand together; its head, which is the same in all workers, once before them.
                 family = families.setdefault(line.split(" ", 3)[2], [line])
@@ -154,8 +155,8 @@ def of_workers(texts: Mapping[Name, bytes | None]) -> bytes:
             elif line:
                 family.append(_labelled(line, name))
     up = GaugeMetricFamily("more_worker_up", "Whether a worker answers", labels=["worker"])
-    for name, text in sorted(texts.items(), key=str):
-        up.add_metric([str(name)], text is not None)
+    for name in names:
+        up.add_metric([str(name)], texts[name] is not None)
     lines = [line for family in families.values() for line in family]
     return "".join(f"{line}\n" for line in lines).encode() + told(Given(up))
 

@@ -1,7 +1,6 @@
 """A model that was chosen on another machine comes here by its manifest, once."""
 
 import multiprocessing
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,18 +13,13 @@ from more_server.files import locked
 from more_server.models import fetch_chosen, has_model, pull, read_manifests, remove, use
 from more_server.models.licences import is_accepted
 from more_server.settings import Settings
-from tests.models.server import Site, serve
-from tests.models.test_pull import FILES, NANO, WEIGHTS, manifest
+from tests.models.server import Site
+from tests.models.test_pull import NANO, WEIGHTS, manifest, site
+
+__all__ = ("site",)
 
 # No database is asked for any of it: the copies of what is shared are files.
 NOWHERE = "postgresql://nobody@127.0.0.1:9/none"
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with serve() as site:
-        site.files = {f"/r1/{file}": (NANO / file).read_bytes() for file in FILES}
-        yield site
 
 
 @pytest.fixture
@@ -113,8 +107,9 @@ def test_processes_of_one_machine_fetch_it_once(settings: Settings, site: Site):
     assert has_model(settings, "test")
 
 
-def test_who_fetches_it_by_hand_is_waited_for(settings: Settings, site: Site):
+def test_who_fetches_it_by_hand_is_waited_for(settings: Settings, monkeypatch: pytest.MonkeyPatch):
     accepted(settings)
+    monkeypatch.setattr("more_server.models.fetch.LOOK_SECONDS", 0.01)
     looks: list[int] = []
 
     def look() -> None:

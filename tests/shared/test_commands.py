@@ -18,10 +18,11 @@ More = Callable[..., subprocess.CompletedProcess[str]]
 def more(database: str, tmp_path: Path) -> More:
     """`more("one", "keys", "list")` on a machine by its name."""
 
-    def run(machine: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(machine: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        given = {"MORE_DATA_DIR": str(tmp_path / machine), "MORE_DATABASE": database} | settings
         return subprocess.run(
             [sys.executable, "-m", "more_server.cli", *arguments],
-            env=os.environ | {"MORE_DATA_DIR": str(tmp_path / machine), "MORE_DATABASE": database},
+            env=os.environ | given,
             capture_output=True,
             text=True,
             timeout=120,
@@ -54,3 +55,10 @@ def test_check_tells_of_the_database(more: More, database: str):
     assert re.search(
         r"✗ database +the database that servers share cannot be used: .*\n  → see that it runs", done.stdout
     )
+
+
+def test_a_node_has_the_model_before_it_joins(more: More):
+    pytest.importorskip("ray", reason="pip install 'more-server[cluster]', which the extra dev brings")
+    done = more("one", "cluster", "up", "--join", "127.0.0.1:1", MORE_MODEL="xtts-v2")
+    assert done.returncode == 1
+    assert "nobody has accepted its licence" in done.stderr  # and Ray was not begun

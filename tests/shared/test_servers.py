@@ -213,19 +213,30 @@ def test_the_database_is_away_for_a_while(pair: Pair):
     assert [line for line in told if line.get("level") == "error"] == []
 
 
-def test_a_server_does_not_start_without_knowing_the_keys(pair: Pair, tmp_path: Path):
-    settings = {"MORE_DATA_DIR": str(tmp_path), "MORE_DATABASE": pair.database}
-    with away(pair.database):
-        done = subprocess.run(
-            [sys.executable, "-m", "more_server.cli", "serve", "--port", "0"],
-            env=os.environ | settings,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+def refused_start(data_dir: Path, **settings: str) -> str:
+    """What a server that does not start says last."""
+    given = {"MORE_DATA_DIR": str(data_dir)} | {f"MORE_{name}": value for name, value in settings.items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "more_server.cli", "serve", "--port", "0"],
+        env=os.environ | given,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("more-server: the database that servers share cannot be used")
+    return done.stderr.splitlines()[-1]
+
+
+def test_a_server_does_not_start_without_knowing_the_keys(pair: Pair, tmp_path: Path):
+    with away(pair.database):
+        said = refused_start(tmp_path, DATABASE=pair.database)
+    assert said.startswith("more-server: the database that servers share cannot be used")
+
+
+def test_a_server_with_another_folder_of_jobs_does_not_start(pair: Pair, tmp_path: Path):
+    said = refused_start(tmp_path, DATABASE=pair.database, PLUGINS__MORE_WYOMING__ENABLED="false")
+    assert "set shared_dir to one that all machines see" in said
 
 
 def test_workers_of_one_machine_bring_what_it_has(postgres: str, tmp_path: Path):
